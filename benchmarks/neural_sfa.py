@@ -1,0 +1,353 @@
+"""Training speed of the neural SFA network on CPU: this library beside PyTorch.
+
+    python benchmarks/neural_sfa.py [--cases pairs32 pairs128 clips4x64] [--rounds 9] [--steps 10]
+
+Network: three blocks of 3x3 stride-2 convolution, batch normalisation, ReLU (32, 64, 128 channels), global mean, a
+recurrent head [h_t, y_{t-1}] -> 256 -> ReLU -> 32; slowness + variance + correlation loss; Adam. Both sides get the
+same 64x64 uint8 frames and turn them into float within the step. Before the clock starts, loss and gradients of both are
+compared for the same parameters. Rounds alternate between the contestants; medians are printed.
+
+Ours takes `--steps` steps a call (one `lax.scan` with donated state), as the library's training loop does. PyTorch runs
+step by step. `--keep-heap` tells glibc to keep freed memory, for both: without it PyTorch pays page faults each step.
+"""
+
+import argparse
+import ctypes
+import functools
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+CASES = {"pairs32": (32, 2), "pairs128": (128, 2), "clips4x64": (4, 64)}
+CHANNELS = (3, 32, 64, 128)
+HIDDEN, DIM, SIZE, LEARNING_RATE = 256, 32, 64, 1e-3
+N_THREADS = 2
+
+# --- Ours -------------------------------------------------------------------------------------------------------------
+
+
+def init_parameters(seed=0):
+    """Uniform in +-1/sqrt(fan_in), as `{"blocks": [(kernel, scale, bias)], "head": ...}` of NumPy arrays."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+
+    def uniform(shape, fan_in):
+        return (rng.uniform(-1, 1, shape) / fan_in**0.5).astype(np.float32)
+
+    blocks = [
+        (uniform((3, 3, c_in, c_out), 9 * c_in), np.ones(c_out, np.float32), np.zeros(c_out, np.float32))
+        for c_in, c_out in zip(CHANNELS[:-1], CHANNELS[1:], strict=True)
+    ]
+    fan_in = CHANNELS[-1] + DIM
+    return {
+        "blocks": blocks,
+        "w_in": uniform((fan_in, HIDDEN), fan_in),
+        "b_in": uniform((HIDDEN,), fan_in),
+        "w_out": uniform((HIDDEN, DIM), HIDDEN),
+        "b_out": uniform((DIM,), HIDDEN),
+    }
+
+
+def jax_loss(params, frames, unroll=8):
+    """SFA loss of frames `[batch, time, height, width, 3]` uint8."""
+    import jax
+    import jax.numpy as jnp
+
+    from sfa_jax.nets._conv import ConvBlock, conv_norm_relu_stack
+
+    batch, time_ = frames.shape[:2]
+    blocks = [ConvBlock(*block) for block in params["blocks"]]
+    features = conv_norm_relu_stack(frames.reshape(-1, *frames.shape[2:]), blocks)[0].mean((1, 2))
+    # The part of the head that does not wait for y_{t-1}: one product for all frames.
+    drive = (features @ params["w_in"][: CHANNELS[-1]] + params["b_in"]).reshape(batch, time_, -1).swapaxes(0, 1)
+    w_back = params["w_in"][CHANNELS[-1] :]
+
+    def step(y_tm1, drive_t):
+        y_t = jax.nn.relu(drive_t + y_tm1 @ w_back) @ params["w_out"] + params["b_out"]
+        return y_t, y_t
+
+    y = jax.lax.scan(step, jnp.zeros((batch, DIM)), drive, unroll=min(unroll, time_))[1]
+    slowness = jnp.square(y[1:] - y[:-1]).sum(-1).mean()
+    centred = y.reshape(-1, DIM) - y.mean((0, 1))
+    covariance = centred.T @ centred / len(centred)
+    variance = jnp.square(jnp.diagonal(covariance) - 1).mean()
+    return slowness + variance + jnp.square(covariance * (1 - jnp.eye(DIM))).mean()
+
+
+def make_jax_trainer(frames, n_steps):
+    """`(run, state)`: `state, losses = run(state)` takes `n_steps` steps on device-resident frames."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    optimizer = optax.adam(LEARNING_RATE)
+    params = jax.tree.map(jnp.asarray, init_parameters())
+
+    def step(state, rows, frames):
+        params, opt_state = state
+        loss, grads = jax.value_and_grad(jax_loss)(params, frames[rows])
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), loss
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def run(state, frames, rows):
+        return jax.lax.scan(lambda state, rows: step(state, rows, frames), state, rows)
+
+    frames = jnp.asarray(frames)
+    rows = jnp.tile(jnp.arange(len(frames)), (n_steps, 1))
+    return lambda state: run(state, frames, rows), (params, optimizer.init(params))
+
+
+# --- PyTorch ----------------------------------------------------------------------------------------------------------
+
+
+def make_torch_model(channels_last=False):
+    import torch
+    from torch import nn
+
+    class NeuralSFA(nn.Module):
+        def __init__(self):
+            super().__init__()
+            layers = []
+            for c_in, c_out in zip(CHANNELS[:-1], CHANNELS[1:], strict=True):
+                layers += [nn.Conv2d(c_in, c_out, 3, 2, 1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)]
+            self.encoder = nn.Sequential(*layers)
+            self.head = nn.Sequential(nn.Linear(CHANNELS[-1] + DIM, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, DIM))
+
+        def forward(self, frames):
+            batch, time_ = frames.shape[:2]
+            features = self.encoder(frames.flatten(0, 1)).mean((2, 3)).unflatten(0, (batch, time_))
+            y, codes = features.new_zeros(batch, DIM), []
+            for t in range(time_):
+                y = self.head(torch.cat([features[:, t], y], dim=1))
+                codes.append(y)
+            return torch.stack(codes, dim=1)
+
+    model = NeuralSFA()
+    params = init_parameters()
+    with torch.no_grad():
+        for i, (kernel, scale, bias) in enumerate(params["blocks"]):
+            model.encoder[3 * i].weight.copy_(torch.from_numpy(kernel).permute(3, 2, 0, 1))
+            model.encoder[3 * i + 1].weight.copy_(torch.from_numpy(scale))
+            model.encoder[3 * i + 1].bias.copy_(torch.from_numpy(bias))
+        for layer, name in ((model.head[0], "in"), (model.head[2], "out")):
+            layer.weight.copy_(torch.from_numpy(params[f"w_{name}"]).T)
+            layer.bias.copy_(torch.from_numpy(params[f"b_{name}"]))
+    return model.to(memory_format=torch.channels_last) if channels_last else model
+
+
+def torch_loss(model, frames):
+    import torch
+
+    y = model(frames.to(model.head[0].weight.dtype) / 255)
+    slowness = (y[:, 1:] - y[:, :-1]).square().sum(-1).mean()
+    centred = y.flatten(0, 1)
+    centred = centred - centred.mean(0)
+    covariance = centred.T @ centred / len(centred)
+    variance = (torch.diagonal(covariance) - 1).square().mean()
+    return slowness + variance + (covariance * (1 - torch.eye(DIM))).square().mean()
+
+
+def make_torch_trainer(frames, channels_last=False, compiled=False):
+    import torch
+
+    model = make_torch_model(channels_last)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    frames = torch.from_numpy(frames).permute(0, 1, 4, 2, 3)
+    if not channels_last:
+        frames = frames.contiguous()
+    loss_fn = torch.compile(torch_loss) if compiled else torch_loss
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_fn(model, frames)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+# --- Comparison -------------------------------------------------------------------------------------------------------
+
+
+def random_frames(batch, time_):
+    import numpy as np
+
+    return np.random.default_rng(1).integers(0, 256, (batch, time_, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def check_same_computation(frames, tolerance=1e-8):
+    """Raises unless both sides have the same loss and gradients; returns the largest relative difference.
+
+    In float64: in float32 a rounding error now and then moves an activation over the kink of a ReLU, and on noise frames
+    one such activation among a million is worth 1e-3 of a gradient, in PyTorch against itself too.
+    """
+    import jax
+    import numpy as np
+    import torch
+
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda array: array.astype(np.float64), init_parameters())
+        loss, grads = jax.jit(jax.value_and_grad(jax_loss))(params, frames)
+    model = make_torch_model().double()
+    reference = torch_loss(model, torch.from_numpy(frames).permute(0, 1, 4, 2, 3))
+    reference.backward()
+    pairs = [(loss, reference.detach())]
+    for i, (kernel, scale, bias) in enumerate(grads["blocks"]):
+        conv, norm = model.encoder[3 * i], model.encoder[3 * i + 1]
+        pairs += [(kernel, conv.weight.grad.permute(2, 3, 1, 0)), (scale, norm.weight.grad), (bias, norm.bias.grad)]
+    for layer, name in ((model.head[0], "in"), (model.head[2], "out")):
+        pairs += [(grads[f"w_{name}"], layer.weight.grad.T), (grads[f"b_{name}"], layer.bias.grad)]
+    worst = 0.0
+    for ours, theirs in pairs:
+        ours, theirs = np.asarray(ours), theirs.numpy()
+        worst = max(worst, float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)))
+    if not worst < tolerance:
+        raise SystemExit(f"The two networks differ by {worst:.1e} (relative): no speed comparison.")
+    return worst
+
+
+def flops_per_frame():
+    """Multiplications and additions of one training step, a frame: forward, kernel and input gradients."""
+    total, side = 0, SIZE
+    for i, (c_in, c_out) in enumerate(zip(CHANNELS[:-1], CHANNELS[1:], strict=True)):
+        side //= 2
+        total += (2 if i == 0 else 3) * 2 * 9 * c_in * c_out * side**2  # images need no gradient
+    return total + 3 * 2 * ((CHANNELS[-1] + DIM) * HIDDEN + HIDDEN * DIM)
+
+
+def seconds(call, n=1):
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) / n
+
+
+def compare(case, rounds, n_steps, with_compile):
+    import jax
+
+    batch, time_ = CASES[case]
+    frames = random_frames(batch, time_)
+    difference = check_same_computation(frames)
+    run, state = make_jax_trainer(frames, n_steps)
+
+    def ours():
+        nonlocal state
+        state, losses = run(state)
+        jax.block_until_ready(losses)
+
+    def repeated(step, n):
+        return lambda: [step() for _ in range(n)]
+
+    n_torch = max(2, n_steps // 2)
+    contestants = {
+        "ours": (ours, n_steps),
+        "default": (repeated(make_torch_trainer(frames), n_torch), n_torch),
+        "channels_last": (repeated(make_torch_trainer(frames, channels_last=True), n_torch), n_torch),
+    }
+    note = "not asked for"
+    if with_compile:
+        try:
+            step = make_torch_trainer(frames, channels_last=True, compiled=True)
+            step()
+            contestants["compile"] = (repeated(step, n_torch), n_torch)
+        except Exception as error:  # whatever the compiler of this machine does
+            note = f"{type(error).__name__}: {str(error).splitlines()[0][:80]}"
+    for call, _ in contestants.values():
+        call()
+    times = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, (call, n) in contestants.items():
+            times[name].append(seconds(call, n))
+    median = {name: statistics.median(values) for name, values in times.items()}
+    n_frames = batch * time_
+    eager = min(median["default"], median["channels_last"])
+    cells = [f"{n_frames / median[name]:8.0f}" if name in median else "       -" for name in
+             ("ours", "default", "channels_last", "compile")]
+    gflops = flops_per_frame() * n_frames / median["ours"] / 1e9
+    print(f"{case:10s} {' '.join(cells)}   {eager / median['ours']:5.2f}x   {gflops:5.0f}   {difference:.0e}"
+          + ("" if "compile" in median else f"   torch.compile: {note}"), flush=True)
+    return gflops
+
+
+def matmul_gflops(size=2048, repeats=9):
+    """Rates of a large float32 matrix product: (jax, torch), GFLOP/s."""
+    import jax
+    import jax.numpy as jnp
+    import torch
+
+    a, product, t = jnp.ones((size, size)), jax.jit(jnp.matmul), torch.ones(size, size)
+    rates = []
+    for call in (lambda: product(a, a).block_until_ready(), lambda: t @ t):
+        call()
+        rates.append(2e-9 * size**3 / statistics.median(seconds(call) for _ in range(repeats)))
+    return rates
+
+
+def first_step(case):
+    """What the subprocess of `time_to_first_step` runs: build the trainer, take one call, print the compile time."""
+    run, state = make_jax_trainer(random_frames(*CASES[case]), 10)
+    import jax
+
+    print(f"{seconds(lambda: jax.block_until_ready(run(state))):.2f}")
+
+
+def time_to_first_step(case):
+    with tempfile.TemporaryDirectory() as cache:
+        env = os.environ | {
+            "JAX_COMPILATION_CACHE_DIR": cache,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+        for name in ("cold", "warm"):
+            command = [sys.executable, __file__, "--first-step", case]
+            start = time.perf_counter()
+            out = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+            total = time.perf_counter() - start
+            print(f"{case}, {name} cache: {total:.1f} s from process start to the end of the first call of 10 steps, "
+                  f"of which trace, compile and run {out.strip()} s", flush=True)
+
+
+def keep_heap():
+    """Tells glibc to keep freed memory instead of giving it back and faulting it in again at every step."""
+    if sys.platform.startswith("linux"):
+        mmap_threshold, trim_threshold = -3, -1
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--steps", type=int, default=10, help="our steps a call")
+    parser.add_argument("--no-compile", action="store_true", help="skip torch.compile")
+    parser.add_argument("--no-startup", action="store_true", help="skip the time to first step")
+    parser.add_argument("--keep-heap", action="store_true", help="glibc keeps freed memory (both sides)")
+    parser.add_argument("--first-step", choices=CASES, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.first_step:
+        return first_step(args.first_step)
+    if args.keep_heap:
+        keep_heap()
+    import torch
+
+    torch.set_num_threads(N_THREADS)
+    print("frames/s   |     ours  default  ch.last  compile   | ours/better eager | ours GFLOP/s | largest difference")
+    best = max(compare(case, args.rounds, args.steps, not args.no_compile) for case in args.cases)
+    ours, theirs = matmul_gflops()
+    print(f"matrix product 2048^3: jax {ours:.0f}, torch {theirs:.0f} GFLOP/s; ours reaches {best / max(ours, theirs):.0%}")
+    if not args.no_startup:
+        time_to_first_step(args.cases[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""wip"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import FieldReference, placeholder
+
+ARGUMENTS = ("smoke", "narrow")
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The config; `arg` is a comma-separated list of `ARGUMENTS`."""
+    chosen = [word for word in arg.split(",") if word]
+    for word in chosen:
+        if word not in ARGUMENTS:
+            raise ValueError(f"config argument: expected some of {', '.join(ARGUMENTS)}, got {word!r}")
+    config = ConfigDict()
+    config.name = "sfa"
+    config.seed = 0
+
+    config.data = ConfigDict()
+    config.data.path = "room"  # or "photo_pan", a folder of frames, video files (comma-separated), an .npy or .npz file
+    config.data.image_size = FieldReference(64, field_type=object)  # side, (height, width), or 0 for the source's own
+    config.data.stride = 1  # every how many frames
+    config.data.greyscale = False
+    config.data.split_cuts = True  # a hard cut inside a video ends a run
+    config.data.cache_dir = ""  # where decoded frames are kept; the user's cache folder if empty
+    config.data.clip_length = 2  # frames; 2 is a pair
+    config.data.batch_size = 128  # clips
+    config.data.order = "shuffled"  # or "consecutive": the state is carried from clip to clip
+    config.data.room = ConfigDict()
+    config.data.room.preset = "place"  # or "head_direction"
+    config.data.room.n_frames = 15_000
+    config.data.room.n_runs = 1
+    config.data.room.field_of_view = 300.0  # degrees
+    config.data.room.size = (1.2, 1.0)  # metres
+    config.data.room.speed = placeholder(float)  # metres a frame; the preset's if None
+    config.data.room.turning = placeholder(float)  # radians a frame; the preset's if None
+    config.data.room.smoothness = placeholder(float)  # of turning, in [0, 1); the preset's if None
+    config.data.room.seed = 0
+    config.data.photo_pan = ConfigDict()
+
+    config.network = ConfigDict()
+    config.network.dim = 32
+    config.network.channels = (32, 64, 128)
+    config.network.pool = "flatten"  # or "mean", "spatial_softmax"
+    config.network.hidden = 256
+    config.network.recurrence = "none"  # or "full", "detached"
+
+    config.objective = ConfigDict()
+    config.objective.name = "whitened"  # or "sfa"
+    config.objective.lag = 1  # frames
+    config.objective.whitened = ConfigDict()
+    config.objective.whitened.epsilon = 1e-3  # relative to the mean variance
+    config.objective.whitened.log_variance_weight = 0.01
+    config.objective.sfa = ConfigDict()
+    config.objective.sfa.scaling = "readme"  # or "author", "equal"
+    config.objective.sfa.two_batch = False  # unbiased penalties from two halves of the batch
+
+    config.train = ConfigDict()
+    config.train.steps = 1500
+    config.train.epochs = 0.0  # instead of steps
+    config.train.learning_rate = 1e-3
+    config.train.schedule = "cosine"  # or "constant"
+    config.train.warmup_steps = 50
+    config.train.gradient_clip = 1.0  # of the global norm; 0 for none
+    config.train.weight_decay = 0.0
+    config.train.evaluate_every = 500  # steps; a checkpoint is written as often
+    config.train.steps_per_dispatch = 5
+    config.train.tensorboard = False
+
+    config.evaluation = ConfigDict()
+    config.evaluation.holdout = 0.2  # last share of each run
+    config.evaluation.gap = 0.02  # share of each run left out before it
+    config.evaluation.plots = True
+
+    if "narrow" in chosen:
+        config.data.room.field_of_view = 60.0
+    if "smoke" in chosen:
+        smoke(config)
+    return config
+
+
+def smoke(config: ConfigDict) -> None:
+    """Shrinks a config to seconds: it shows that everything runs, nothing else."""
+    config.data.image_size = 32
+    config.data.room.n_frames = 600
+    config.data.batch_size = 32
+    config.train.steps = 20
+    config.train.epochs = 0.0
+    config.train.warmup_steps = 0
+    config.train.evaluate_every = 10

@@ -1,0 +1,111 @@
+"""What the commands share: log lines on the screen, errors without a stack trace, the compilation cache."""
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sfa_jax._errors import InputError
+
+
+def cache_folder() -> Path:
+    """Where decoded frames and compiled programs are kept: `$SFA_JAX_CACHE`, or `sfa_jax` in the user's cache folder."""
+    given = os.environ.get("SFA_JAX_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sfa_jax"
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a command to its exit status: 0, also when a signal asked for the end; 1 with one line for a user's error."""
+    from sfa_jax.training import DivergedError, Stopped
+
+    _log_to_screen()
+    _use_compilation_cache()
+    try:
+        main()
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(0)
+    except (InputError, DivergedError) as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail_full(error)
+    except Exception as error:
+        if not _says_full(error):  # tensorstore wraps the system's error in one of its own
+            raise
+        _fail_full(error)
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parses the flags as absl does, but answers a wrong one with a line instead of a stack trace."""
+    from absl import flags
+
+    try:
+        return flags.FLAGS(argv)
+    except (AttributeError, KeyError) as error:  # how ml_collections says that a field is unknown
+        said = str(error.args[0] if error.args else error).replace("\\n", " ").replace("\n", " ")
+        which = next((word for word in argv[1:] if _last_field(word) in said and _last_field(word)), "--config")
+        _fail(f"{which}: the config has no such field: {said}")
+    except (flags.Error, OSError, ValueError, TypeError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        _fail(f"{lines[0]} {lines[-1] if len(lines) > 1 else ''}".strip())
+    raise AssertionError("not reached")
+
+
+def _last_field(word: str) -> str:
+    """`pth` of `--config.data.pth=x`."""
+    return word.split("=")[0].rpartition(".")[2] if word.lstrip("-").startswith("config.") else ""
+
+
+def _fail_full(error: Exception) -> None:
+    _fail(
+        f"the disk is full: {error}. What was written before is whole; free some space, or give another --workdir, and run "
+        "again to go on from the last checkpoint"
+    )
+
+
+def _says_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(error) or "RESOURCE_EXHAUSTED: Error writing" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.stderr.flush()
+    sys.exit(1)
+
+
+class _ScreenHandler(logging.Handler):
+    """Writes above a progress bar, if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def _log_to_screen() -> None:
+    logger = logging.getLogger("sfa_jax")
+    if not logger.handlers:
+        handler = _ScreenHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _use_compilation_cache() -> None:
+    """Compiled programs are kept between runs, unless the user has set a place for them."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

@@ -1,0 +1,201 @@
+"""From runs to batches of clips: which frames each batch holds is a pure function of the seed and the step."""
+
+import functools
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sfa_jax._errors import InputError
+from sfa_jax.data._runs import Run
+
+_log = logging.getLogger("sfa_jax")
+ORDERS = ("shuffled", "consecutive")
+
+
+class Batch(NamedTuple):
+    """The one batch that every job sees. A pair of frames is a clip of length 2.
+
+    Attributes:
+      frames: `[batch, time, height, width, channel]` uint8; as a `ClipSampler` gives it, int32 `[batch, time]`
+        numbers of frames instead, for `FrameStore.gather` or a gather on the device.
+      valid: `[batch, time]` bool, false where a frame is padding.
+      reset: `[batch, time]` bool, true where a frame does not follow on the one before it: the carry is zeroed.
+      run_id: `[batch]` int32, the run each clip comes from.
+    """
+
+    frames: Any
+    valid: Any
+    reset: Any
+    run_id: Any
+
+
+class Split(NamedTuple):
+    """Where a run is cut: frames `[0, train_stop)` are for training, `[held_out_start, n)` are held out."""
+
+    train_stop: int
+    held_out_start: int
+
+
+def split_run(n_frames: int, *, holdout: float, gap: float) -> Split:
+    """Holds out the last part of a run, with unused frames before it.
+
+    Neighbouring frames are near copies of each other, so without the gap the first held-out frames would have been
+    seen. A run too short to give two held-out frames is all training.
+
+    Args:
+      n_frames: of the run.
+      holdout: share of the run that is held out, in [0, 1).
+      gap: share of the run left out before that, in [0, 1 - holdout).
+
+    Returns:
+      `Split`; `held_out_start` is `n_frames` where nothing is held out.
+
+    Raises:
+      InputError: a share is out of its range.
+    """
+    if not 0 <= holdout < 1:
+        raise InputError(f"evaluation.holdout: expected a share in [0, 1), got {holdout}")
+    if not 0 <= gap < 1 - holdout:
+        raise InputError(f"evaluation.gap: expected a share in [0, {1 - holdout:g}), got {gap}")
+    n_held, n_gap = round(holdout * n_frames), round(gap * n_frames)
+    if n_held < 2 or n_frames - n_held - n_gap < 2:
+        return Split(n_frames, n_frames)
+    return Split(n_frames - n_held - n_gap, n_frames - n_held)
+
+
+class FrameStore:
+    """All frames of some runs under one numbering, wherever they lie.
+
+    Attributes:
+      lengths: frames of each run.
+      shape: `(height, width, channel)` of a frame.
+    """
+
+    def __init__(self, runs: Sequence[Run]):
+        if not runs:
+            raise InputError("runs: expected at least one run of frames, got none")
+        self.shape = runs[0].frames.shape[1:]
+        for run in runs:
+            if run.frames.shape[1:] != self.shape:
+                raise InputError(f"{run.name}: frames of {run.frames.shape[1:]}, but {runs[0].name} has {self.shape}; set "
+                                 "data.image_size to bring them to one size")  # fmt: skip
+        self._parts = [run.frames for run in runs]
+        self.lengths = np.array([len(run) for run in runs])
+        self._ends = np.cumsum(self.lengths)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @property
+    def nbytes(self) -> int:
+        return len(self) * int(np.prod(self.shape))
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether no part is mapped from a file."""
+        return not any(_is_mapped(part) for part in self._parts)
+
+    def all(self) -> np.ndarray:
+        """Every frame in one array `[n, height, width, channel]`."""
+        return self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
+
+    def gather(self, numbers: np.ndarray) -> np.ndarray:
+        """Frames `[..., height, width, channel]` of numbers `[...]`."""
+        flat = np.asarray(numbers).reshape(-1)
+        run = np.searchsorted(self._ends, flat, side="right")
+        frames = np.empty((len(flat), *self.shape), np.uint8)
+        for which in np.unique(run):
+            mine = run == which
+            frames[mine] = self._parts[which][flat[mine] - (self._ends[which] - self.lengths[which])]
+        return frames.reshape(*np.shape(numbers), *self.shape)
+
+
+def _is_mapped(array: np.ndarray) -> bool:
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base  # type: ignore[assignment]
+    return False
+
+
+class ClipSampler:
+    """The order in which clips are drawn. Step k's batch depends on the arguments alone, so that resuming is exact.
+
+    "shuffled": every epoch goes once through all pairs of consecutive frames, in clips that share one frame with the
+    next, start at a random phase and come in random order; what does not fill a batch is left out of that epoch.
+
+    "consecutive": `batch_size` readers go through the runs side by side, each from its own place; a clip starts where
+    the reader's last one ended, so that a carried state goes on. The last clip of a run is padded.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], *, clip_length: int, batch_size: int, order: str = "shuffled", seed: int = 0
+    ):
+        if clip_length < 2:
+            raise InputError(f"data.clip_length: expected at least 2 frames (one pair), got {clip_length}")
+        if order not in ORDERS:
+            raise InputError(f"data.order: expected one of {ORDERS}, got {order!r}")
+        if batch_size < 1:
+            raise InputError(f"data.batch_size: expected at least 1 clip, got {batch_size}")
+        longest = int(max(lengths, default=0))
+        if longest < clip_length:
+            raise InputError(
+                f"data.clip_length: a clip of {clip_length} frames is longer than every run (the longest has {longest} "
+                f"frames for training); set it to at most {longest} or give longer video"
+            )
+        self._lengths = np.asarray(lengths)
+        self._clip_length, self._order, self._seed = clip_length, order, seed
+        n_clips = len(self._starts(None)[0])
+        self.batch_size = min(batch_size, n_clips)
+        if self.batch_size < batch_size:
+            _log.warning(
+                "data.batch_size: the data give only %d clips of %d frames, so a batch holds %d of them instead of %d",
+                n_clips, clip_length, n_clips, batch_size,
+            )  # fmt: skip
+        self.steps_per_epoch = n_clips // self.batch_size
+        self._epoch = functools.lru_cache(maxsize=2)(self._make_epoch)
+
+    def at(self, step: int) -> Batch:
+        """The batch of a step, counted from 0, with numbers of frames for `frames`."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        starts, run_id, length, follows = self._epoch(epoch if self._order == "shuffled" else 0)
+        clip = slice(within * self.batch_size, (within + 1) * self.batch_size)
+        offset = np.arange(self._clip_length)
+        valid = offset < length[clip, None]
+        frames = starts[clip, None] + np.minimum(offset, length[clip, None] - 1)
+        reset = np.zeros_like(valid)
+        reset[:, 0] = ~follows[clip]
+        return Batch(frames.astype(np.int32), valid, reset, run_id[clip].astype(np.int32))
+
+    def _starts(self, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """First frame, run and number of frames of every clip; at phase 0 without a generator."""
+        overlap = 1 if self._order == "shuffled" else 0
+        hop = self._clip_length - overlap
+        starts, runs, lengths = [], [], []
+        for run, (end, n_frames) in enumerate(zip(np.cumsum(self._lengths), self._lengths, strict=True)):
+            if overlap:
+                spare = n_frames - self._clip_length
+                phase = 0 if rng is None or spare < 0 else int(rng.integers(min(hop, spare % hop + 1)))
+                first = np.arange(phase, spare + 1, hop)
+            else:
+                first = np.arange(0, n_frames - 1, hop)  # a last single frame has no pair
+            starts.append(end - n_frames + first)
+            runs.append(np.full(len(first), run))
+            lengths.append(np.minimum(self._clip_length, n_frames - first))
+        return np.concatenate(starts), np.concatenate(runs), np.concatenate(lengths)
+
+    def _make_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        rng = np.random.default_rng((self._seed, epoch))
+        starts, runs, lengths = self._starts(rng)
+        if self._order == "shuffled":
+            order = rng.permutation(len(starts))
+        else:
+            readers = np.arange(self.batch_size) * self.steps_per_epoch
+            order = (np.arange(self.steps_per_epoch)[:, None] + readers).reshape(-1)
+        follows = np.zeros(len(order), bool)
+        if self._order == "consecutive":
+            before = np.concatenate([np.full(self.batch_size, -1), order[: -self.batch_size]])
+            follows = (before >= 0) & (runs[order] == runs[before])
+        return starts[order], runs[order], lengths[order], follows

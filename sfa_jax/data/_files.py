@@ -1,0 +1,135 @@
+"""Folders of frames, read with Pillow."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from sfa_jax._errors import InputError
+from sfa_jax.data._source import THUMBNAIL_SIZE, Estimate, Options, Picture, luma, resize_picture, thumbnail
+
+logger = logging.getLogger("sfa_jax")
+
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jp2", ".bmp", ".webp", ".pgm", ".ppm", ".pbm", ".pnm", ".tif", ".tiff", ".tga"}
+)
+_EXIF_ORIENTATION = 0x0112
+_ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+# Only these hold several pictures that are frames of one animation or stack; an MPO from a telephone is one picture.
+_STACKS = ("TIFF", "WEBP", "PNG")
+
+
+class FrameFolder:
+    """The frames of one folder, in the order given."""
+
+    def __init__(self, folder: str, names: Sequence[str]) -> None:
+        self.name = folder
+        self._paths = [os.path.join(folder, name) for name in names]
+
+    def signature(self) -> list[list[object]]:
+        stats = [os.stat(path) for path in self._paths]
+        return [[path, stat.st_size, stat.st_mtime_ns] for path, stat in zip(self._paths, stats, strict=True)]
+
+    def estimate(self, options: Options) -> Estimate:
+        n_frames = -(-len(self._paths) // options.stride)
+        height, width = options.height, options.width
+        if not height:
+            height, width = read_picture(self._paths[0]).size[::-1]
+        return Estimate(n_frames, height * width * (1 if options.greyscale else 3), exact=True)
+
+    def pictures(self, options: Options) -> Iterator[Picture]:
+        first_size: tuple[int, int] | None = None
+        said_mixed = False
+        smallest = max(options.height, THUMBNAIL_SIZE), max(options.width, THUMBNAIL_SIZE)
+        for number, path in enumerate(self._paths):
+            kept = number % options.stride == 0
+            if not kept and not options.split_cuts:
+                continue
+            picture, size = _read(path, smallest if options.height else None)
+            first_size = first_size or size
+            if size != first_size and not said_mixed:
+                sizes = (
+                    f"{path} is {size[0]}x{size[1]} pixels, the frames before it are {first_size[0]}x{first_size[1]}"
+                )
+                if not options.height:
+                    raise InputError(f"{sizes}; without an image_size all frames must be alike: set image_size")
+                logger.warning("%s; all are resized to %dx%d", sizes, options.width, options.height)
+                said_mixed = True
+            yield Picture(
+                number,
+                _frame(picture, options) if kept else None,
+                thumbnail(picture) if options.split_cuts else None,
+            )
+
+
+def read_picture(path: str) -> Image.Image:
+    """Reads one image file as 8-bit `RGB` (or `L` where it is grey), turned upright; alpha is laid over black."""
+    return _read(path, None)[0]
+
+
+def _frame(picture: Image.Image, options: Options) -> np.ndarray:
+    # Channels are converted after the resize, when there is less to convert.
+    if options.height:
+        picture = resize_picture(picture, options.height, options.width)
+    if not options.greyscale:
+        return np.asarray(picture.convert("RGB"))
+    grey = np.asarray(picture)
+    return grey[..., np.newaxis] if picture.mode == "L" else luma(grey)
+
+
+def _read(path: str, smallest: tuple[int, int] | None) -> tuple[Image.Image, tuple[int, int]]:
+    """The picture, a JPEG perhaps shrunk to no less than `smallest`, and its (width, height) in the file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd EXIF and palettes that Pillow repairs by itself
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                n_pictures = getattr(opened, "n_frames", 1) if opened.format in _STACKS else 1
+                if n_pictures > 1:
+                    raise InputError(
+                        f"{path} holds {n_pictures} pictures, a frame file holds one: save each picture as its own "
+                        f"file, or the stack as a video or a .npy array [time, height, width, channel]"
+                    )
+                turned = opened.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+                size = opened.size[::-1] if turned else opened.size
+                if smallest is not None:
+                    opened.draft(None, smallest if turned else smallest[::-1])
+                opened.load()
+                return ImageOps.exif_transpose(_eight_bits(opened, path)), size
+    except (InputError, MemoryError):
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} has too many pixels for a frame ({error}): make it smaller first") from error
+    except Exception as error:  # the plugins raise SyntaxError, struct.error, EOFError... on damaged files
+        raise InputError(
+            f"{path} cannot be read as an image ({type(error).__name__}: {error}): "
+            f"make the file again, or remove it from the folder"
+        ) from error
+
+
+def _eight_bits(picture: Image.Image, path: str) -> Image.Image:
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return Image.fromarray(_scaled(np.asarray(picture), path))
+    if picture.mode in ("L", "RGB"):
+        return picture
+    if picture.mode == "1":
+        return picture.convert("L")
+    if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
+        over = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", over.size, (0, 0, 0, 255)), over).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _scaled(values: np.ndarray, path: str) -> np.ndarray:
+    """16-bit integers [0, 65535] and floats [0, 1] as uint8."""
+    top = 65535 if values.dtype.kind in "iu" else 1
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= top):  # also refuses NaN
+        raise InputError(
+            f"{path} has values from {low} to {high}; {values.dtype} pixels are expected in [0, {top}]: "
+            f"scale them, or save the picture with 8 bits"
+        )
+    return np.rint(values * (255.0 / top)).astype(np.uint8)

@@ -1,0 +1,274 @@
+"""One entry for every source of frames."""
+
+import difflib
+import glob
+import importlib
+import logging
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sfa_jax._errors import InputError
+from sfa_jax.data._arrays import ARRAY_SUFFIXES, ArrayFile
+from sfa_jax.data._cache import (
+    Entry,
+    available_memory,
+    cache_root,
+    check_length,
+    entry_frames,
+    entry_runs,
+    find_entries,
+    size_text,
+    store,
+)
+from sfa_jax.data._files import IMAGE_SUFFIXES, FrameFolder
+from sfa_jax.data._runs import Run
+from sfa_jax.data._source import Options, Source, check_image_size, natural_key
+from sfa_jax.data._video import VIDEO_SUFFIXES, VideoFile
+
+logger = logging.getLogger("sfa_jax")
+
+PathLike = str | os.PathLike[str]
+
+_EXPECTED = (
+    "path is 'room', 'photo_pan', a folder of frames, a video file, a .npy or .npz array, a folder or list of videos, "
+    "or a pattern with *"
+)
+
+
+def load(
+    path: PathLike | Sequence[PathLike],
+    *,
+    image_size: int | tuple[int, int] | None = 64,
+    stride: int = 1,
+    greyscale: bool = False,
+    split_cuts: bool = True,
+    cache_dir: PathLike | None = None,
+    memory_limit_bytes: int | None = None,
+    room: Mapping[str, Any] | None = None,
+    photo_pan: Mapping[str, Any] | None = None,
+) -> list[Run]:
+    """Reads frames from a synthetic world, folders, videos or arrays, as runs of uint8 images.
+
+    Files are decoded and resized once and kept in a cache (`python -m sfa_jax.data` shows it). Folders and videos give
+    three channels, or one with `greyscale`; arrays keep their own one or three.
+
+    Args:
+      path: `"room"` or `"photo_pan"` (a folder of that name is `"./room"`); a folder of frames, whose sub-folders are
+        runs of their own; a video; an array `.npy` or `.npz`; a folder of videos or arrays; or several paths as a list,
+        a pattern with `*`, or text with commas.
+      image_size: pixels a side, or (height, width); both sides are resized to it. 0 or None keeps the source's size.
+      stride: keep the frames whose number in the file is a multiple of it.
+      greyscale: one channel, the ITU-R 601 luma.
+      split_cuts: end a run at each hard cut of a video or folder, found at full frame rate. Arrays are never cut by
+        content: they say where runs end by `run_id`.
+      cache_dir: where the cache is; by default `$SFA_JAX_CACHE`, `$XDG_CACHE_HOME/sfa_jax` or `~/.cache/sfa_jax`.
+      memory_limit_bytes: frames above it in total are memory-mapped; by default half of the memory available.
+      room: options of the room, used when `path` is `"room"`.
+      photo_pan: options of the pan, used when `path` is `"photo_pan"`.
+
+    Returns:
+      Runs of at least two frames, uint8 `[time, height, width, channel]`, all of one channel count.
+
+    Raises:
+      InputError: something cannot be read or used; the message names it and says what to do.
+    """
+    height, width = check_image_size(image_size)
+    if isinstance(stride, bool) or not isinstance(stride, (int, np.integer)) or stride < 1:
+        raise InputError(f"stride must be a whole number of frames, at least 1; got {stride!r}")
+    options = Options(height, width, int(stride), bool(greyscale), bool(split_cuts))
+    if isinstance(path, str) and path in ("room", "photo_pan"):
+        given = room if path == "room" else photo_pan
+        return _every(stride, _synthetic(path, given or {}, image_size, greyscale))
+    limit = available_memory() // 2 if memory_limit_bytes is None else memory_limit_bytes
+    runs = _read(list(_sources(_paths(path))), options, cache_root(cache_dir), limit)
+    if not runs:
+        raise InputError(
+            f"{path} gives no run of at least two consecutive frames at stride {stride}: give longer sequences, "
+            f"a smaller stride, or split_cuts=False"
+        )
+    _check_alike(runs)
+    return runs
+
+
+def _check_alike(runs: Sequence[Run]) -> None:
+    """Raises unless frames of all runs have one shape, so that clips of any of them can be batched."""
+    first = runs[0]
+    for run in runs:
+        (height, width, channels), (first_height, first_width, first_channels) = (
+            run.frames.shape[1:],
+            first.frames.shape[1:],
+        )
+        if channels != first_channels:
+            raise InputError(
+                f"{run.name} has {channels} channel(s), {first.name} has {first_channels}: set greyscale=True, "
+                f"or load one kind"
+            )
+        if (height, width) != (first_height, first_width):
+            raise InputError(
+                f"{run.name} has frames of {width}x{height} pixels, {first.name} of {first_width}x{first_height}; all "
+                f"must be alike: set image_size"
+            )
+
+
+def _read(sources: Sequence[Source], options: Options, root: pathlib.Path, limit: int) -> list[Run]:
+    """Reads the sources in order; the memory limit is for all of them together."""
+    had = len(find_entries(root))
+    stored = [_store(source, options, root) for source in sources]
+    entries = find_entries(root)
+    if len(entries) > had:
+        logger.info("the cache %s now holds %s", root, size_text(sum(entry.n_bytes for entry in entries)))
+    total = sum(entry.n_bytes if isinstance(entry, Entry) else entry.nbytes for entry in stored)
+    in_memory = total <= limit
+    if not in_memory:
+        logger.info(
+            "%s of frames are above the memory limit of %s: they stay on disk, memory-mapped",
+            size_text(total),
+            size_text(limit),
+        )
+    runs: list[Run] = []
+    for source, entry in zip(sources, stored, strict=True):
+        if isinstance(source, ArrayFile):
+            frames = entry_frames(entry, in_memory) if isinstance(entry, Entry) else entry
+            runs.extend(source.runs(np.array(frames) if in_memory else frames, options.stride))
+        elif isinstance(entry, Entry):
+            runs.extend(entry_runs(entry, in_memory))
+    return runs
+
+
+def _store(source: Source, options: Options, root: pathlib.Path) -> Entry | np.ndarray:
+    if isinstance(source, ArrayFile) and source.is_ready(options):
+        frames = source.memory_map()[:: options.stride]
+        check_length(source.name, len(frames), source.shape[0], options.stride)
+        logger.info("%s: %d frames, %s", source.name, len(frames), size_text(frames.nbytes))
+        return frames
+    return store(source, options, root)
+
+
+def _paths(path: PathLike | Sequence[PathLike]) -> list[str]:
+    """Every path that `path` stands for; all of them exist."""
+    if isinstance(path, str):
+        return _split(path)
+    if isinstance(path, os.PathLike):
+        return _expand(os.fspath(path))
+    if not isinstance(path, Sequence) or not path or not all(isinstance(item, (str, os.PathLike)) for item in path):
+        raise InputError(f"path must be text, a path or a list of them; got {path!r}")
+    return [found for item in path for found in _expand(os.fspath(item))]
+
+
+def _split(text: str) -> list[str]:
+    """Splits at commas, but never inside a path that exists."""
+    pieces = text.split(",")
+    found: list[str] = []
+    while pieces:
+        for count in range(len(pieces), 0, -1):
+            candidate = ",".join(pieces[:count]).strip()
+            if os.path.exists(os.path.expanduser(candidate)) or count == 1:
+                break
+        pieces = pieces[count:]
+        if candidate or not text.strip():
+            found.extend(_expand(candidate))
+    return found
+
+
+def _expand(path: str) -> list[str]:
+    expanded = os.path.expanduser(path)
+    if path and os.path.exists(expanded):
+        return [expanded]
+    if glob.has_magic(expanded):
+        matches = sorted(glob.glob(expanded), key=natural_key)
+        if not matches:
+            raise InputError(f"no file matches the pattern {path!r}; give a pattern that does")
+        return matches
+    raise InputError(f"path {path!r} does not exist{_suggestion(expanded)}; {_EXPECTED}")
+
+
+def _suggestion(path: str) -> str:
+    """The existing neighbour whose name is nearest, as a question."""
+    folder, name = os.path.split(os.path.abspath(path))
+    names = [entry.name for entry in os.scandir(folder)] if os.path.isdir(folder) else []
+    if not names:
+        while not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        return f" ({folder} does, with nothing of that name)"
+    near = difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {os.path.join(os.path.dirname(path), near[0])!r}?)" if near else ""
+
+
+def _sources(paths: Sequence[str]) -> Iterator[Source]:
+    for path in paths:
+        if os.path.isdir(path):
+            yield from _folder(path)
+        else:
+            yield _file(path)
+
+
+def _file(path: str) -> Source:
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix in ARRAY_SUFFIXES:
+        return ArrayFile(path)
+    if suffix in IMAGE_SUFFIXES:
+        raise InputError(f"{path} is one picture; slowness needs a sequence: give the folder that holds the frames")
+    return VideoFile(path)
+
+
+def _folder(folder: str) -> list[Source]:
+    """The sources in a folder and its sub-folders: one for each folder of frames, or one for each video or array."""
+    frames: list[Source] = []
+    files: list[str] = []
+    for where, names in _walk(folder):
+        images = [name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
+        if images:
+            frames.append(FrameFolder(where, images))
+        others = VIDEO_SUFFIXES | ARRAY_SUFFIXES
+        files += [os.path.join(where, name) for name in names if os.path.splitext(name)[1].lower() in others]
+    if frames and files:
+        raise InputError(
+            f"the folder {folder} holds frames (in {frames[0].name}) and also files such as {files[0]}: give one kind, "
+            f"for instance by the pattern {os.path.join(folder, '*' + os.path.splitext(files[0])[1])!r}"
+        )
+    if not frames and not files:
+        raise InputError(f"the folder {folder} holds no frames, videos or arrays; {_EXPECTED}")
+    return frames or [_file(path) for path in files]
+
+
+def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
+    """Each folder with its files in natural order, hidden ones left out; links are followed, but each folder once."""
+    seen: set[str] = set()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
+        yield where, sorted((name for name in names if not name.startswith(".")), key=natural_key)
+
+
+def _synthetic(world: str, options: Mapping[str, Any], image_size: Any, greyscale: bool) -> list[Run]:
+    # Imported by name only when it is used.
+    module = importlib.import_module(f"sfa_jax.data._{world}")
+    try:
+        return getattr(module, world)(**{"image_size": image_size, "greyscale": greyscale, **options})
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise InputError(f"{world} options: {error}") from error
+
+
+def _every(stride: int, runs: list[Run]) -> list[Run]:
+    """Every stride-th frame of runs that were rendered whole."""
+    for run in runs:
+        check_length(run.name, len(range(0, len(run), stride)), len(run), stride)
+    return [
+        Run(
+            run.frames[::stride],
+            run.name,
+            run.frame_index[::stride],
+            {name: values[::stride] for name, values in run.truth.items()},
+        )
+        for run in runs
+    ]

@@ -1,0 +1,113 @@
+"""What a file source gives to the cache: pictures, one at a time, and what they will cost."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image
+
+from sfa_jax._errors import InputError
+
+THUMBNAIL_SIZE = 32
+"""Side of the square thumbnails that cuts are looked for in."""
+
+
+class Options(NamedTuple):
+    """How pictures are made; part of a cache entry's key.
+
+    Attributes:
+      height: rows of a frame, or 0 for the source's own size.
+      width: columns of a frame, or 0 for the source's own size.
+      stride: frames whose number is a multiple of it are kept.
+      greyscale: one channel (ITU-R 601 luma).
+      split_cuts: look for hard cuts.
+    """
+
+    height: int
+    width: int
+    stride: int
+    greyscale: bool
+    split_cuts: bool
+
+
+class Picture(NamedTuple):
+    """One frame of a source.
+
+    Attributes:
+      number: its place in the file or folder, from 0.
+      image: uint8 `[height, width, channel]`, or None where the stride skips it.
+      thumbnail: uint8 `[THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3]`, or None when no cuts are looked for.
+    """
+
+    number: int
+    image: np.ndarray | None
+    thumbnail: np.ndarray | None
+
+
+class Estimate(NamedTuple):
+    """The size of a source before it is read: `n_frames` after the stride, and bytes a frame."""
+
+    n_frames: int
+    frame_bytes: int
+    exact: bool
+
+    @property
+    def n_bytes(self) -> int:
+        return self.n_frames * self.frame_bytes
+
+
+class Source(Protocol):
+    """A file or a folder whose frames are cached once as uint8."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    def signature(self) -> list[list[object]]:
+        """`[path, size, mtime]` of each file read, so that a changed file is another cache entry."""
+
+    def estimate(self, options: Options) -> Estimate:
+        """What it will cost, without decoding it."""
+
+    def pictures(self, options: Options) -> Iterator[Picture]:
+        """Its frames in order, read one at a time."""
+
+
+def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
+    """The sorting key that puts `frame2` before `frame10`."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(0, int(part)) if index % 2 else (1, part.casefold()) for index, part in enumerate(parts)], name
+
+
+def check_image_size(image_size: object) -> tuple[int, int]:
+    """`image_size` as (height, width); (0, 0) stands for the source's own size."""
+    pair = tuple(image_size) if isinstance(image_size, Sequence) else (image_size, image_size)
+    sides = [0 if side is None else side for side in pair]
+    whole = all(isinstance(side, (int, np.integer)) and not isinstance(side, bool) and side >= 0 for side in sides)
+    if len(sides) != 2 or not whole or (sides[0] == 0) != (sides[1] == 0):
+        raise InputError(
+            f"image_size must be a whole number of pixels, a pair (height, width), or 0 for the source's own size; "
+            f"got {image_size!r}"
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """ITU-R 601 luma of uint8 `[..., 3]`, as uint8 `[..., 1]`; the fixed-point weights are those of Pillow's `L`."""
+    weighted = rgb @ np.array([19595, 38470, 7471], dtype=np.uint32)
+    return ((weighted + 0x8000) >> 16).astype(np.uint8)[..., np.newaxis]
+
+
+def resize_picture(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """Resizes an 8-bit picture: area average when it shrinks, bilinear when a side grows."""
+    if picture.size == (width, height):
+        return picture
+    shrinks = width <= picture.width and height <= picture.height
+    return picture.resize((width, height), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR)
+
+
+def thumbnail(picture: Image.Image) -> np.ndarray:
+    """The small RGB picture in which cuts are looked for."""
+    small = resize_picture(picture, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
+    return np.asarray(small.convert("RGB"))

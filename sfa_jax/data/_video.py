@@ -1,0 +1,241 @@
+"""Video files, decoded with PyAV in decode order, one frame at a time.
+
+Headers are not trusted: the number of frames is what decodes. But a file that breaks midway is refused, never silently
+shortened. Two kinds of damage cannot be seen: wrong bits that still decode to some picture, and an MPEG transport
+stream that just stops, as a broadcast may.
+"""
+
+import logging
+import os
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from sfa_jax._errors import InputError
+from sfa_jax.data._source import THUMBNAIL_SIZE, Estimate, Options, Picture, luma, thumbnail
+
+if TYPE_CHECKING:
+    import av
+
+logger = logging.getLogger("sfa_jax")
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv"}
+    | {".ogv", ".ogg", ".3gp", ".gif", ".y4m", ".h264", ".264", ".hevc", ".265", ".mjpeg", ".mjpg", ".vob", ".divx"}
+)
+# Recordings of variable rate pause legitimately; where a damaged Matroska file skips a part, it looks the same.
+_GAP_SECONDS = 2.0
+_REPAIR = "re-encode it, for instance with `ffmpeg -i in -c:v libx264 out.mp4`, and check what is left of it"
+# Thumbnails are made from the resized frame where it is between these sides, else straight from the decoded one.
+_THUMBNAIL_FROM = THUMBNAIL_SIZE, 256
+
+
+class VideoFile:
+    """The frames of one video file."""
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+
+    def signature(self) -> list[list[object]]:
+        stat = os.stat(self.name)
+        return [[os.path.abspath(self.name), stat.st_size, stat.st_mtime_ns]]
+
+    def estimate(self, options: Options) -> Estimate:
+        with self._open() as container:
+            stream = self._stream(container)
+            seconds = _duration(stream) or float(container.duration or 0) / 1e6
+            n_frames = stream.frames or round(seconds * float(stream.average_rate or 25))
+            height, width = options.height or stream.height, options.width or stream.width
+            channels = 1 if options.greyscale else 3
+            return Estimate(-(-n_frames // options.stride), height * width * channels, exact=False)
+
+    def pictures(self, options: Options) -> Iterator[Picture]:
+        scaler = _Scaler(self.name, options)
+        for number, frame in enumerate(self._decoded()):
+            yield scaler.picture(number, frame)
+
+    def _decoded(self) -> Iterator["av.VideoFrame"]:
+        av = _import_av()
+        n_good, end = 0, 0.0
+        with self._open() as container:
+            stream = self._stream(container)
+            stream.thread_type = "AUTO"
+            try:
+                for packet in container.demux(stream):
+                    if packet.is_corrupt:
+                        raise self._damaged(n_good, "a packet is damaged")
+                    for frame in packet.decode():
+                        if frame.is_corrupt:
+                            raise self._damaged(n_good, "the frame is damaged")
+                        time = end if frame.time is None else frame.time
+                        if n_good and time > end + _GAP_SECONDS:
+                            logger.warning(
+                                "%s has no frames from %.2f to %.2f s (before frame %d)", self.name, end, time, n_good
+                            )
+                        end = max(end, time)
+                        n_good += 1
+                        yield frame
+            except av.FFmpegError as error:
+                raise self._damaged(n_good, error.strerror) from error
+            # Where a container loses its way after damage it just ends; only the time then tells.
+            seconds = _duration(stream)
+            end -= float((stream.start_time or 0) * (stream.time_base or 0))
+            if n_good and end < 0.9 * seconds - 1.0 / float(stream.average_rate or 25):
+                raise self._damaged(n_good, f"the frames end at {end:.2f} s, the header says {seconds:.2f} s")
+        if not n_good:
+            raise InputError(f"{self.name} has no frame that can be decoded; {_REPAIR}")
+
+    def _damaged(self, number: int, reason: str) -> InputError:
+        return InputError(f"{self.name} is damaged at frame {number} ({reason}); {_REPAIR}")
+
+    def _open(self) -> "av.container.InputContainer":
+        av = _import_av()
+        missing = _missing_bytes(self.name)
+        if missing:
+            raise InputError(
+                f"{self.name} ends early: its header speaks of {missing} more bytes, so it was not copied or recorded "
+                f"to its end; copy it again, or {_REPAIR}"
+            )
+        try:
+            return av.open(os.path.abspath(self.name))
+        except (av.FFmpegError, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(
+                f"{self.name} cannot be opened as a video ({reason}): it is no video, or not a whole one; "
+                f"give another file, or {_REPAIR}"
+            ) from error
+
+    def _stream(self, container: Any) -> Any:
+        cover = _import_av().stream.Disposition.attached_pic
+        streams = [stream for stream in container.streams.video if not stream.disposition & cover]
+        if not streams:
+            raise InputError(f"{self.name} has no video stream (only sound or pictures); give a video file")
+        return streams[0]
+
+
+class _Scaler:
+    """Turns decoded frames into pictures; each of its reformatters keeps one scaling context for the whole file."""
+
+    def __init__(self, name: str, options: Options) -> None:
+        av = _import_av()
+        self._name, self._options = name, options
+        self._frames, self._thumbnails = (av.video.reformatter.VideoReformatter() for _ in range(2))
+        self._size: tuple[int, int] | None = None
+
+    def picture(self, number: int, frame: "av.VideoFrame") -> Picture:
+        options = self._options
+        upright = (frame.width, frame.height) if _turns(frame) % 2 else (frame.height, frame.width)
+        size = (options.height, options.width) if options.height else upright
+        if self._size not in (None, size):
+            raise InputError(
+                f"{self._name}: frame {number} is {size[1]}x{size[0]} pixels, the frames before it are "
+                f"{self._size[1]}x{self._size[0]}; set image_size to resize all of them"
+            )
+        self._size = size
+        low, high = _THUMBNAIL_FROM
+        small_enough = low <= min(size) and max(size) <= high
+        kept = number % options.stride == 0
+        image = None
+        if kept or (options.split_cuts and small_enough):
+            image = _pixels(self._frames, frame, *size)
+        small = None
+        if options.split_cuts:
+            if image is not None and small_enough:
+                small = image
+            else:
+                small = _pixels(self._thumbnails, frame, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
+            small = thumbnail(Image.fromarray(small))
+        if image is None or not kept:
+            return Picture(number, None, small)
+        return Picture(number, luma(image) if options.greyscale else image, small)
+
+
+def _pixels(reformatter: Any, frame: "av.VideoFrame", height: int, width: int) -> np.ndarray:
+    """RGB uint8 `[height, width, 3]`, area-averaged, upright."""
+    turns = _turns(frame)
+    if turns % 2:
+        height, width = width, height
+    scaled = reformatter.reformat(frame, width=width, height=height, format="rgb24", interpolation="AREA")
+    return np.ascontiguousarray(np.rot90(scaled.to_ndarray(), turns)) if turns else scaled.to_ndarray()
+
+
+def _turns(frame: "av.VideoFrame") -> int:
+    """Quarter turns to the left that the file asks for, as telephones write it."""
+    return round(frame.rotation / 90) % 4
+
+
+def _duration(stream: Any) -> float:
+    """Seconds that the stream's own header gives it; 0 where it says nothing."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    try:  # Matroska writes 00:00:04.000000000
+        hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        return 0.0
+
+
+def _missing_bytes(path: str) -> int:
+    """How many bytes the outermost chunks of an AVI, MP4 or Matroska file claim beyond the file's end."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        start = file.read(12)
+        if start[:4] == b"RIFF":
+            return _missing_riff(file, size)
+        if start[4:8] == b"ftyp":
+            return _missing_boxes(file, size)
+        if start[:4] == b"\x1a\x45\xdf\xa3":
+            return _missing_matroska(file, size)
+    return 0
+
+
+def _missing_riff(file: BinaryIO, size: int) -> int:
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
+        tag, length = struct.unpack("<4sI", file.read(8))
+        if tag != b"RIFF" or length in (0, 0xFFFFFFFF):
+            return 0
+        position += 8 + length
+    return max(0, position - size)
+
+
+def _missing_boxes(file: BinaryIO, size: int) -> int:
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
+        (length,) = struct.unpack(">I4x", file.read(8))
+        if length == 1:
+            (length,) = struct.unpack(">Q", file.read(8).rjust(8, b"\0"))
+        if length < 8:  # 0: up to the end of the file
+            return 0
+        position += length
+    return max(0, position - size)
+
+
+def _missing_matroska(file: BinaryIO, size: int) -> int:
+    position = 0
+    while position < size:
+        file.seek(position)
+        head = file.read(12)
+        # The number of leading zero bits gives the length of an element's size field.
+        n_bytes = 9 - head[4].bit_length() if len(head) == 12 and head[4] else 0
+        if not n_bytes or head[:4] not in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
+            return 0
+        length = int.from_bytes(head[4 : 4 + n_bytes], "big") - (1 << 7 * n_bytes)
+        if length == (1 << 7 * n_bytes) - 1:  # all ones: unknown, as live recordings write
+            return 0
+        position += 4 + n_bytes + length
+    return max(0, position - size)
+
+
+def _import_av() -> Any:
+    try:
+        import av
+        import av.video.reformatter
+    except ImportError as error:
+        raise InputError("video files need PyAV; install it with `pip install 'sfa_jax[video]'`") from error
+    return av

@@ -1,0 +1,43 @@
+"""Baselines that need no training: what any code must beat before it is worth a figure."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+_FIT_FRAMES = 1000  # frames the components are found on: exact for them, and enough for the few largest
+
+
+def pca_codes(
+    train: Sequence[np.ndarray], held_out: Sequence[np.ndarray], n_components: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Principal components of the pixels, found on evenly spaced training frames.
+
+    Args:
+      train: frames `[time, height, width, channel]` uint8 of each training run.
+      held_out: the same for the held-out runs.
+      n_components: how many; fewer where there are not as many frames.
+
+    Returns:
+      Their scores `[time, n_components]` for each training run, and for each held-out run.
+    """
+    total = sum(len(run) for run in train)
+    step = max(1, -(-total // _FIT_FRAMES))
+    sample = np.concatenate([_pixels(run[::step]) for run in train])
+    mean = sample.mean(axis=0)
+    sample -= mean
+    values, vectors = np.linalg.eigh(sample @ sample.T)  # fewer frames than pixels: the Gram matrix is the small one
+    keep = np.argsort(values)[::-1][:n_components]
+    keep = keep[values[keep] > values[keep[0]] * 1e-6] if values[keep[0]] > 0 else keep[:1]
+    components = vectors[:, keep].T @ sample / np.sqrt(np.maximum(values[keep, None], 1e-30))
+
+    def scores(runs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [
+            np.concatenate([(_pixels(run[i : i + 512]) - mean) @ components.T for i in range(0, len(run), 512)])
+            for run in runs
+        ]
+
+    return scores(train), scores(held_out)
+
+
+def _pixels(frames: np.ndarray) -> np.ndarray:
+    return frames.reshape(len(frames), -1).astype(np.float32) / 255

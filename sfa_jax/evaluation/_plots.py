@@ -1,0 +1,136 @@
+"""The pictures of a run. Matplotlib is imported here alone, and only when something is drawn."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_MAPS = 8  # features shown
+_BINS = 20  # cells of the floor a side
+_FRAMES = 400  # of a trace
+
+
+def plot_run(
+    folder: Path,
+    code: Sequence[np.ndarray],
+    truth: Sequence[Mapping[str, np.ndarray]],
+    records: Sequence[Mapping[str, Any]],
+) -> list[Path]:
+    """Draws every picture that the data allow.
+
+    Args:
+      folder: where to; made if it is not there.
+      code: slow code `[time, n_features]` of each held-out run, slowest first.
+      truth: known latents of each run, name -> `[time]`.
+      records: the lines of the metrics file.
+
+    Returns:
+      The files written: `traces.png`, `covariance.png`, `losses.png`, and with known poses `maps.png`.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+
+    def save(figure: Any, name: str) -> None:
+        figure.savefig(folder / name, dpi=110)
+        plt.close(figure)
+        written.append(folder / name)
+
+    if code and code[0].shape[1]:
+        save(_traces(plt, code[0], truth[0]), "traces.png")
+        save(_covariance(plt, np.concatenate(code)), "covariance.png")
+        merged = {name: np.concatenate([run[name] for run in truth]) for name in truth[0]}
+        if {"x", "z", "cos_heading", "sin_heading"} <= merged.keys():
+            save(_maps(plt, np.concatenate(code), merged), "maps.png")
+    if any(record.get("split") == "train" for record in records):
+        save(_losses(plt, records), "losses.png")
+    return written
+
+
+def _traces(plt: Any, code: np.ndarray, truth: Mapping[str, np.ndarray]) -> Any:
+    code = code[:_FRAMES]
+    shown = min(_MAPS, code.shape[1])
+    figure, axes = plt.subplots(
+        shown + len(truth), 1, figsize=(10, 0.9 * (shown + len(truth)) + 0.8), sharex=True, squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for k, axis in enumerate(axes[:shown, 0]):
+        axis.plot(code[:, k], color="tab:blue", linewidth=1)
+        axis.set_ylabel(f"feature {k}", rotation=0, ha="right", va="center")
+    for axis, (name, values) in zip(axes[shown:, 0], truth.items(), strict=True):
+        axis.plot(values[:_FRAMES], color="tab:orange", linewidth=1)
+        axis.set_ylabel(name.replace("_", " "), rotation=0, ha="right", va="center")
+    for axis in axes[:, 0]:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.margins(x=0)
+    axes[0, 0].set_title("Slowest features on held-out frames" + (", and the true latents" if truth else ""))
+    axes[-1, 0].set_xlabel("held-out frame")
+    return figure
+
+
+def _covariance(plt: Any, code: np.ndarray) -> Any:
+    centred = code - code.mean(axis=0)
+    c = centred.T @ centred / len(code)
+    figure, axis = plt.subplots(figsize=(5.6, 4.8), layout="constrained")
+    limit = max(1.0, float(np.abs(c).max()))
+    image = axis.imshow(c, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    figure.colorbar(image, ax=axis, label="covariance")
+    axis.set(xlabel="feature", ylabel="feature", title="Covariance of the code on held-out frames")
+    return figure
+
+
+def _losses(plt: Any, records: Sequence[Mapping[str, Any]]) -> Any:
+    train = [record for record in records if record.get("split") == "train"]
+    held_out = [record for record in records if record.get("split") == "eval" and "loss" in record]
+    terms = [name for name in train[0] if name not in ("step", "split", "frames_per_second", "gradient_norm", "loss")]
+    figure, axis = plt.subplots(figsize=(7, 4.4), layout="constrained")
+    steps = [record["step"] for record in train]
+    axis.plot(steps, [record["loss"] for record in train], label="loss, training", color="black", linewidth=1)
+    for name in terms:
+        axis.plot(steps, [record[name] for record in train], label=f"{name.replace('_', ' ')} term", linewidth=0.8, alpha=0.8)
+    if held_out:
+        held_steps, held_loss = [record["step"] for record in held_out], [record["loss"] for record in held_out]
+        axis.plot(held_steps, held_loss, "o-", label="loss, held out", color="tab:red", linewidth=1, markersize=4)
+    values = np.array([[record[name] for name in ("loss", *terms)] for record in train])
+    if np.all(values > 0):
+        axis.set_yscale("log")
+    axis.set(xlabel="step", ylabel="loss", title="Training")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    return figure
+
+
+def _maps(plt: Any, code: np.ndarray, truth: Mapping[str, np.ndarray]) -> Any:
+    """Each feature averaged over the floor (a place map) and over heading (a head-direction curve)."""
+    shown = min(_MAPS, code.shape[1])
+    figure = plt.figure(figsize=(1.75 * shown + 1, 4.2), layout="constrained")
+    grid = figure.add_gridspec(2, shown)
+    heading = np.arctan2(truth["sin_heading"], truth["cos_heading"])
+    extent = (truth["x"].min(), truth["x"].max(), truth["z"].min(), truth["z"].max())
+    floor_range = [extent[:2], extent[2:]]
+    visits, _, _ = np.histogram2d(truth["x"], truth["z"], bins=_BINS, range=floor_range)
+    angle_edges = np.linspace(-np.pi, np.pi, 25)
+    turns, _ = np.histogram(heading, angle_edges)
+    angles = (angle_edges[1:] + angle_edges[:-1]) / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for k in range(shown):
+            sums, _, _ = np.histogram2d(truth["x"], truth["z"], bins=_BINS, range=floor_range, weights=code[:, k])
+            axis = figure.add_subplot(grid[0, k])
+            image = axis.imshow((sums / visits).T, origin="lower", extent=extent, cmap="RdBu_r", vmin=-2, vmax=2)
+            axis.set_title(f"feature {k}", fontsize=10)
+            axis.set_xticks([]), axis.set_yticks([])
+            sums, _ = np.histogram(heading, angle_edges, weights=code[:, k])
+            axis = figure.add_subplot(grid[1, k], projection="polar")
+            curve = np.append(sums / turns, sums[0] / turns[0])
+            axis.plot(np.append(angles, angles[0] + 2 * np.pi), curve, linewidth=1.2)
+            axis.set_ylim(-2.2, 2.2)
+            axis.set_yticks([0]), axis.set_yticklabels([])
+            axis.set_xticks(np.arange(4) * np.pi / 2), axis.set_xticklabels([])
+    figure.colorbar(image, ax=figure.axes[0 : 2 * shown : 2], label="mean feature", shrink=0.8)
+    figure.suptitle("Mean of each feature over the floor (top) and over heading (bottom; the circle is 0), held-out frames")
+    return figure

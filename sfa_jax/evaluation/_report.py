@@ -1,0 +1,65 @@
+"""The run report: a table beside the baselines, and in words what the controls say."""
+
+from collections.abc import Mapping
+
+# A code that keeps this little of its slowness on shuffled frames, or loses this much without y_{t-1}, is memory.
+MEMORY_DELTA = 1.0
+MEMORY_RELIANCE = 0.5
+COLLAPSE_SHARE = 0.25
+OVERFIT_GAP = 2.0
+_DELTAS_SHOWN = 4
+
+
+def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
+    """What the controls say about a run, one sentence each; empty where there is nothing to warn of.
+
+    Args:
+      summary: the run's measures.
+      dim: size of the embedding.
+    """
+    said = []
+    rank = summary.get("effective_rank", 0.0)
+    if rank < 1:
+        said.append("COLLAPSED: the code is constant (effective rank 0); it tells nothing about the frames.")
+    elif rank < max(2.0, COLLAPSE_SHARE * dim) and dim > 2:
+        said.append(
+            f"COLLAPSED: the embedding uses {rank:.1f} of its {dim} dimensions (effective rank); most of them are copies or "
+            "noise. A whitened objective or sfa scaling 'equal' keeps more of them."
+        )
+    shuffled, reliance = summary.get("shuffle_control_delta"), summary.get("memory_reliance")
+    reasons = []
+    if shuffled is not None and shuffled < MEMORY_DELTA:
+        reasons.append(f"shown the frames in random order it stays slow (Delta {shuffled:.2f}; an instantaneous code has 2)")
+    if reliance is not None and reliance > MEMORY_RELIANCE:
+        reasons.append(f"without y_{{t-1}} it loses {reliance:.0%} of its variance")
+    if reasons:
+        said.append(
+            f"MEMORY: the slowness of this code comes from its recurrence, not from the frames: {' and '.join(reasons)}. "
+            "Its Delta values are no evidence; compare recurrence 'none'."
+        )
+    gap = summary.get("slowness_gap")
+    if gap is not None and gap > OVERFIT_GAP:
+        said.append(
+            f"OVERFIT: held-out frames are {gap:.1f} times less slow than training frames; more video or fewer steps help."
+        )
+    return said
+
+
+def table(summary: Mapping[str, float]) -> str:
+    """The learned code beside each baseline: R^2 of the latents, Delta of the slowest features, effective rank."""
+    latents = [name.removeprefix("r2/") for name in summary if name.startswith("r2/")]
+    deltas = [k for k in range(_DELTAS_SHOWN) if f"delta/{k}" in summary]
+    header = ["held-out frames", *(f"R2 {name}" for name in latents), *(f"Delta {k}" for k in deltas), "eff. rank"]
+    rows = [header]
+    baselines = dict.fromkeys(name.split("/")[1] for name in summary if name.startswith("baseline/"))
+    for label, prefix in [("learned code", ""), *((name, f"baseline/{name}/") for name in baselines)]:
+        cells = [_cell(summary.get(f"{prefix}r2/{name}"), ".3f") for name in latents]
+        cells += [_cell(summary.get(f"{prefix}delta/{k}"), ".2g") for k in deltas]
+        rows.append([label.replace("_", " "), *cells, _cell(summary.get(f"{prefix}effective_rank"), ".1f")])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    lines = ["  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))) for row in rows]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

@@ -1,0 +1,97 @@
+"""The network of neural slow feature analysis: the encoder on all frames at once, then the head along time."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from sfa_jax.nets._encoder import ConvEncoder, Pool
+from sfa_jax.nets._recurrent import init_head, recurrent_scan
+
+Recurrence = Literal["full", "detached", "none"]
+RECURRENCES = ("full", "detached", "none")
+Variables = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class SlowNetwork:
+    """Clips to embeddings; holds sizes only, the parameters are passed in.
+
+    Attributes:
+      dim: size of the embedding y.
+      channels, pool: of the `ConvEncoder`.
+      hidden: units of the head's hidden layer.
+      recurrence: "full" feeds y_{t-1} back and trains through it, "detached" cuts its gradient, "none" leaves it out.
+    """
+
+    dim: int = 32
+    channels: Sequence[int] = (32, 64, 128)
+    pool: Pool = "mean"
+    hidden: int = 256
+    recurrence: Recurrence = "full"
+
+    def __post_init__(self) -> None:
+        if self.recurrence not in RECURRENCES:
+            raise ValueError(f"recurrence: expected one of {RECURRENCES}, got {self.recurrence!r}")
+
+    @property
+    def encoder(self) -> ConvEncoder:
+        return ConvEncoder(channels=tuple(self.channels), pool=self.pool)
+
+    def init(self, key: jax.Array, frame_shape: Sequence[int]) -> Variables:
+        """`{"params": {"encoder", "head"}, "batch_stats"}` for frames of shape `(height, width, channel)`."""
+        encoder_key, head_key = jax.random.split(key)
+        h, encoder = self.encoder.init_with_output(encoder_key, jnp.zeros((1, *frame_shape)))
+        head = init_head(head_key, h.shape[-1], self.dim, hidden=self.hidden, memory=self.recurrence != "none")
+        return {"params": {"encoder": encoder["params"], "head": head}, "batch_stats": encoder["batch_stats"]}
+
+    def init_carry(self, batch: int) -> jax.Array:
+        """y before the first frame of a run, `[batch, dim]`."""
+        return jnp.zeros((batch, self.dim))
+
+    def encode(
+        self, variables: Variables, frames: jax.Array, valid: jax.Array | None = None, *, train: bool = False
+    ) -> tuple[jax.Array, Variables]:
+        """h `[..., n_features]` of frames `[..., height, width, channel]`, and the (new) batch statistics.
+
+        Frames with `valid` `[...]` 0 do not count in the statistics of the batch.
+        """
+        leading = frames.shape[:-3]
+        flat = frames.reshape(-1, *frames.shape[-3:])
+        weight = None if valid is None else valid.reshape(-1).astype(jnp.float32)
+        collections = {"params": variables["params"]["encoder"], "batch_stats": variables["batch_stats"]}
+        if not train:
+            h = self.encoder.apply(collections, flat, weight)
+            return h.reshape(*leading, -1), variables["batch_stats"]
+        h, updated = self.encoder.apply(collections, flat, weight, train=True, mutable=["batch_stats"])
+        return h.reshape(*leading, -1), updated["batch_stats"]
+
+    def apply(
+        self,
+        variables: Variables,
+        frames: jax.Array,
+        y_init: jax.Array,
+        *,
+        valid: jax.Array | None = None,
+        reset: jax.Array | None = None,
+        train: bool = False,
+    ) -> tuple[jax.Array, jax.Array, Variables]:
+        """Embeds clips.
+
+        Args:
+          variables: from `init`.
+          frames: `[batch, time, height, width, channel]`, uint8, or floating in [0, 1].
+          y_init: `[batch, dim]`, from `init_carry` or the clips before.
+          valid: `[batch, time]`, 0 where a frame is padding.
+          reset: `[batch, time]`, non-zero where a frame starts a run.
+          train: use and update the statistics of the batch.
+
+        Returns:
+          `(y [batch, time, dim], y_last [batch, dim], batch_stats)`.
+        """
+        h, batch_stats = self.encode(variables, frames, valid, train=train)
+        detach = self.recurrence == "detached"
+        y, y_last = recurrent_scan(variables["params"]["head"], y_init, h, reset=reset, detach=detach)
+        return y, y_last, batch_stats

@@ -1,0 +1,131 @@
+"""The recurrent head: a small multilayer perceptron that sees the present frame and its own last output."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+HeadParams = dict[str, dict[str, Any]]
+
+
+def init_head(key: jax.Array, n_features: int, dim: int, *, hidden: int = 256, memory: bool = True) -> HeadParams:
+    """Parameters of the head `[h_t, y_{t-1}] -> hidden -> ReLU -> dim`.
+
+    Args:
+      key: random key.
+      n_features: size of the encoder's output h.
+      dim: size of the embedding y.
+      hidden: units of the hidden layer.
+      memory: whether the head sees y_{t-1}.
+
+    Returns:
+      `{"hidden": {"kernel" [n_features, hidden], "bias"}, "memory": {"kernel" [dim, hidden]}, "output": {"kernel"
+      [hidden, dim], "bias"}}`, without "memory" where there is none. Kernels are LeCun-normal in all that a unit sees.
+    """
+    hidden_key, output_key = jax.random.split(key)
+    init = jax.nn.initializers.lecun_normal()
+    kernel = init(hidden_key, (n_features + (dim if memory else 0), hidden))
+    params = {
+        "hidden": {"kernel": kernel[:n_features], "bias": jnp.zeros(hidden)},
+        "output": {"kernel": init(output_key, (hidden, dim)), "bias": jnp.zeros(dim)},
+    }
+    return {**params, "memory": {"kernel": kernel[n_features:]}} if memory else params
+
+
+def recurrent_step(params: HeadParams, y_tm1: ArrayLike, h_t: ArrayLike) -> jax.Array:
+    """One frame through the head: y_t = W_2 relu(W_1 [h_t, y_{t-1}] + b_1) + b_2.
+
+    Args:
+      params: from `init_head`; without memory `y_tm1` is not read.
+      y_tm1: embedding of the frame before, `[..., dim]`; zeros at the start of a run.
+      h_t: encoding of this frame, `[..., n_features]`.
+
+    Returns:
+      y_t, `[..., dim]`.
+
+    Raises:
+      ValueError: the sizes do not fit the parameters.
+
+    References:
+      noskill/sfa-gen, README, "Recurrent MLP head".
+    """
+    y_tm1, h_t = jnp.asarray(y_tm1), jnp.asarray(h_t)
+    _check_sizes(params, y_tm1, h_t)
+    return _advance(params, y_tm1, _drive(params, h_t))
+
+
+def recurrent_scan(
+    params: HeadParams,
+    y_init: ArrayLike,
+    h: ArrayLike,
+    *,
+    reset: ArrayLike | None = None,
+    detach: bool = False,
+) -> tuple[jax.Array, jax.Array]:
+    """The head over all frames of a clip: `recurrent_step` under `lax.scan`.
+
+    What comes from the frames is computed for all of them in one product before the scan, so that only the product
+    with y_{t-1} is sequential; without memory nothing is.
+
+    Args:
+      params: from `init_head`.
+      y_init: embedding before the first frame, `[..., dim]`: zeros, or what the clip before returned.
+      h: encodings `[..., time, n_features]`, with the leading axes of `y_init`.
+      reset: `[..., time]`, non-zero where a frame starts a run: y_{t-1} is 0 there.
+      detach: no gradient flows back through y_{t-1}.
+
+    Returns:
+      `(y [..., time, dim], y_last [..., dim])`; y_last is the carry for the clip that follows.
+
+    Raises:
+      ValueError: the shapes do not fit each other or the parameters.
+    """
+    y_init, h = jnp.asarray(y_init), jnp.asarray(h)
+    _check_sizes(params, y_init, h)
+    if h.ndim < 2 or h.shape[:-2] != y_init.shape[:-1]:
+        raise ValueError(f"h: expected shape {y_init.shape[:-1]} + (time, n_features) as y_init's, got {h.shape}")
+    keep = jnp.ones(h.shape[:-1], h.dtype) if reset is None else (jnp.asarray(reset) == 0).astype(h.dtype)
+    if keep.shape != h.shape[:-1]:
+        raise ValueError(f"reset: expected shape {h.shape[:-1]}, one entry a frame, got {keep.shape}")
+    drive = _drive(params, h)
+    if "memory" not in params:
+        y = _advance(params, y_init, drive)
+        return y, y[..., -1, :]
+
+    def step(y_tm1: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        drive_t, keep_t = now
+        if detach:
+            y_tm1 = jax.lax.stop_gradient(y_tm1)
+        y_t = _advance(params, y_tm1 * keep_t[..., None], drive_t)
+        return y_t, y_t
+
+    frames = (jnp.moveaxis(drive, -2, 0), jnp.moveaxis(keep, -1, 0))
+    y_last, y = jax.lax.scan(step, y_init, frames, unroll=min(h.shape[-2], _UNROLL))
+    return jnp.moveaxis(y, 0, -2), y_last
+
+
+_UNROLL = 4  # frames in one turn of the loop: the product is so small that the loop itself shows
+
+
+def _drive(params: HeadParams, h: jax.Array) -> jax.Array:
+    """The part of the hidden layer that does not wait for y_{t-1}."""
+    return _affine(params["hidden"], h)
+
+
+def _advance(params: HeadParams, y_tm1: jax.Array, drive_t: jax.Array) -> jax.Array:
+    if "memory" in params:
+        drive_t = drive_t + y_tm1 @ params["memory"]["kernel"]
+    return _affine(params["output"], jax.nn.relu(drive_t))
+
+
+def _affine(layer: dict[str, Any], x: jax.Array) -> jax.Array:
+    return x @ layer["kernel"] + jnp.expand_dims(layer["bias"], tuple(range(x.ndim - 1)))
+
+
+def _check_sizes(params: HeadParams, y_tm1: jax.Array, h: jax.Array) -> None:
+    n_features, dim = params["hidden"]["kernel"].shape[0], params["output"]["kernel"].shape[1]
+    if h.ndim < 1 or h.shape[-1] != n_features:
+        raise ValueError(f"h: expected a last axis of {n_features} as the head's parameters, got shape {h.shape}")
+    if y_tm1.ndim < 1 or y_tm1.shape[-1] != dim:
+        raise ValueError(f"y: expected a last axis of {dim} as the head's parameters, got shape {y_tm1.shape}")

@@ -1,0 +1,52 @@
+"""Slow feature analysis: the neural objectives, measures of slowness, and the closed-form solution.
+
+Pure functions of arrays on jax alone. Embeddings are `[..., dim]`, `y_t` now and `y_tm1` one lag earlier.
+"""
+
+from sfa_jax.slowness._closed_form import LinearSFA as LinearSFA
+from sfa_jax.slowness._closed_form import Moments as Moments
+from sfa_jax.slowness._closed_form import fit as fit
+from sfa_jax.slowness._closed_form import init_moments as init_moments
+from sfa_jax.slowness._closed_form import merge_moments as merge_moments
+from sfa_jax.slowness._closed_form import solve as solve
+from sfa_jax.slowness._closed_form import transform as transform
+from sfa_jax.slowness._closed_form import update_moments as update_moments
+from sfa_jax.slowness._controls import memory_reliance as memory_reliance
+from sfa_jax.slowness._controls import shuffle_control_delta as shuffle_control_delta
+from sfa_jax.slowness._losses import SFALoss as SFALoss
+from sfa_jax.slowness._losses import correlation_loss as correlation_loss
+from sfa_jax.slowness._losses import sfa_loss as sfa_loss
+from sfa_jax.slowness._losses import sfa_weights as sfa_weights
+from sfa_jax.slowness._losses import slowness_loss as slowness_loss
+from sfa_jax.slowness._losses import two_batch_penalties as two_batch_penalties
+from sfa_jax.slowness._losses import variance_loss as variance_loss
+from sfa_jax.slowness._measures import delta as delta
+from sfa_jax.slowness._measures import effective_rank as effective_rank
+from sfa_jax.slowness._measures import eta as eta
+from sfa_jax.slowness._whitened import log_variance_penalty as log_variance_penalty
+from sfa_jax.slowness._whitened import whitened_slowness_loss as whitened_slowness_loss
+
+__all__ = [
+    "LinearSFA",
+    "Moments",
+    "SFALoss",
+    "correlation_loss",
+    "delta",
+    "effective_rank",
+    "eta",
+    "fit",
+    "init_moments",
+    "log_variance_penalty",
+    "memory_reliance",
+    "merge_moments",
+    "sfa_loss",
+    "sfa_weights",
+    "shuffle_control_delta",
+    "slowness_loss",
+    "solve",
+    "transform",
+    "two_batch_penalties",
+    "update_moments",
+    "variance_loss",
+    "whitened_slowness_loss",
+]

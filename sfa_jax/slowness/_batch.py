@@ -1,0 +1,61 @@
+"""Checks and statistics that the losses share.
+
+Input contract of this room: embeddings are floating `[..., dim]`; every leading axis counts as samples; a mask has
+the shape of the leading axes. Nothing here raises on values, only on shapes and types.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+
+def as_samples(y: ArrayLike, name: str) -> jax.Array:
+    """`y` as a floating array with at least one sample axis before its feature axis."""
+    y = jnp.asarray(y)
+    if not jnp.issubdtype(y.dtype, jnp.floating):
+        raise TypeError(f"{name}: expected floating-point values, got {y.dtype}; convert it with .astype(float)")
+    if y.ndim < 2:
+        raise ValueError(f"{name}: expected shape [..., dim] with at least 2 axes, got {y.shape}")
+    return y
+
+
+def as_pair(y_t: ArrayLike, y_tm1: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    y_t, y_tm1 = as_samples(y_t, "y_t"), as_samples(y_tm1, "y_tm1")
+    if y_t.shape != y_tm1.shape:
+        raise ValueError(f"y_t and y_tm1: expected equal shapes, got {y_t.shape} and {y_tm1.shape}")
+    return y_t, y_tm1
+
+
+def as_weights(mask: ArrayLike | None, y: jax.Array) -> jax.Array:
+    """The mask as 0/1 weights of `y`'s type and sample shape; all ones for None."""
+    if mask is None:
+        return jnp.ones(y.shape[:-1], y.dtype)
+    mask = jnp.asarray(mask)
+    if mask.shape != y.shape[:-1]:
+        raise ValueError(f"mask: expected shape {y.shape[:-1]}, one entry a sample, got {mask.shape}")
+    return mask.astype(y.dtype)
+
+
+def masked(y: jax.Array, weights: jax.Array) -> jax.Array:
+    """`y` with zeros, not NaN times zero, where it does not count."""
+    return jnp.where(weights[..., None] > 0, y, jnp.zeros((), y.dtype))
+
+
+def outer_sum(y: jax.Array) -> jax.Array:
+    """sum over samples of y y', in full precision also where the default product is bfloat16."""
+    flat = y.reshape(-1, y.shape[-1])
+    return jnp.matmul(flat.T, flat, precision=jax.lax.Precision.HIGHEST)
+
+
+def centred_scatter(y: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(count, mean `[dim]`, sum over valid samples of (y - mean)(y - mean)' `[dim, dim]`)."""
+    samples = tuple(range(y.ndim - 1))
+    count = jnp.sum(weights)
+    mean = jnp.sum(masked(y, weights), axis=samples) / jnp.maximum(count, 1)
+    return count, mean, outer_sum(masked(y - jnp.expand_dims(mean, samples), weights))
+
+
+def covariance(y: jax.Array, weights: jax.Array) -> jax.Array:
+    """C = (1/N) sum (y - mean)(y - mean)' over the valid samples; 0 where there are none."""
+    count, _, scatter = centred_scatter(y, weights)
+    return scatter / jnp.maximum(count, 1)

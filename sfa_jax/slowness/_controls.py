@@ -1,0 +1,58 @@
+"""Two controls that tell slowness found in the input from slowness made by memory."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from sfa_jax.slowness._batch import as_samples
+from sfa_jax.slowness._measures import delta
+
+
+def shuffle_control_delta(
+    embed: Callable[[jax.Array], jax.Array], x: ArrayLike, key: jax.Array, *, n_shuffles: int = 1
+) -> jax.Array:
+    """Statistic of the sequence: the Delta value of a model that is shown the frames in random order.
+
+    A feature that is an instantaneous function of the frame becomes white noise and gives about 2. One that is
+    carried from frame to frame stays slow though nothing in its input is, and gives near 0.
+
+    Args:
+      embed: frames or their encodings `[time, ...]` in order to outputs `[time, dim]`, the state carried as usual.
+      x: what `embed` takes, `[time, ...]`.
+      key: random key of the orders.
+      n_shuffles: how many orders to average over; a sequence of T frames has an error of about 2 / sqrt(T) an order.
+
+    Returns:
+      A scalar: the mean over dimensions, without constant ones, and over orders; nan if all are constant.
+    """
+    x = jnp.asarray(x)
+    deltas = [delta(embed(x[jax.random.permutation(k, x.shape[0])])) for k in jax.random.split(key, n_shuffles)]
+    return jnp.nanmean(jnp.stack(deltas))
+
+
+def memory_reliance(y: ArrayLike, y_ablated: ArrayLike) -> jax.Array:
+    """Statistic of the sequence: how much of an output is lost when its memory is taken away.
+
+    mean over dimensions of 1 - corr(y_k, y'_k)^2, where y' is computed with y_{t-1} replaced by its training mean.
+    0: the memory is not used; near 1: the output is memory.
+
+    Args:
+      y: outputs in true order, `[time, dim]`.
+      y_ablated: outputs of the same frames without memory, `[time, dim]`.
+
+    Returns:
+      A scalar in [0, 1]; constant dimensions of `y` do not count, nan if all are.
+
+    Raises:
+      ValueError: the shapes differ.
+    """
+    y, y_ablated = as_samples(y, "y"), as_samples(y_ablated, "y_ablated")
+    if y.shape != y_ablated.shape:
+        raise ValueError(f"y and y_ablated: expected equal shapes, got {y.shape} and {y_ablated.shape}")
+    y, y_ablated = (value - jnp.mean(value, axis=0, keepdims=True) for value in (y, y_ablated))
+    variance, variance_ablated = jnp.mean(y**2, axis=0), jnp.mean(y_ablated**2, axis=0)
+    product = variance * variance_ablated
+    corr2 = jnp.where(product > 0, jnp.mean(y * y_ablated, axis=0) ** 2 / jnp.where(product > 0, product, 1), 0)
+    return jnp.nanmean(jnp.where(variance > 0, 1 - jnp.minimum(corr2, 1), jnp.nan))

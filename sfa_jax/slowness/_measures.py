@@ -1,0 +1,95 @@
+"""How slow, and how many-dimensional, a finished signal is."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from sfa_jax.slowness._batch import as_samples, covariance
+
+
+def delta(y: ArrayLike, *, lag: int = 1) -> jax.Array:
+    """Statistic of the sequence: the Delta value of each dimension, its mean squared change over its variance.
+
+    Delta_k = <(y_k(t) - y_k(t - lag))^2> / var(y_k). Independent of scale and offset; white noise gives 2.
+
+    Args:
+      y: signals `[time, dim]`, or several of one length `[..., time, dim]`, whose statistics are pooled.
+      lag: distance of the two frames, in frames.
+
+    Returns:
+      `[dim]`, dimensionless; nan where a dimension is constant.
+
+    Raises:
+      ValueError: fewer than two axes, or not more frames than `lag`.
+      TypeError: not floating-point.
+
+    References:
+      Wiskott & Sejnowski, Neural Computation 2002, eq. 1.
+
+    >>> delta(jnp.array([[1.0], [-1.0], [1.0], [-1.0]])).tolist()
+    [4.0]
+    """
+    y = as_samples(y, "y")
+    n_frames, dim = y.shape[-2:]
+    if lag < 1:
+        raise ValueError(f"lag: expected at least 1 frame, got {lag}")
+    if n_frames <= lag:
+        raise ValueError(f"y: expected more than lag = {lag} frames along axis -2, got shape {y.shape}")
+    change = (y[..., lag:, :] - y[..., :-lag, :]).reshape(-1, dim)
+    return jnp.mean(jnp.square(change), axis=0) / jnp.var(y.reshape(-1, dim), axis=0)
+
+
+def eta(y: ArrayLike) -> jax.Array:
+    """Statistic of the sequence: about how many oscillations each dimension makes.
+
+    eta_k = T / (2 pi) sqrt(Delta_k), T the number of frames: a sine of n whole periods gives n.
+
+    Args:
+      y: signals `[time, dim]`, or several `[..., time, dim]`.
+
+    Returns:
+      `[dim]`, in oscillations a sequence; nan where a dimension is constant.
+
+    Raises:
+      ValueError, TypeError: as `delta`.
+
+    References:
+      Wiskott & Sejnowski, Neural Computation 2002, section 2.3.
+
+    >>> t = jnp.arange(1000) / 1000
+    >>> round(float(eta(jnp.sin(2 * jnp.pi * 3 * t)[:, None])[0]), 2)
+    3.0
+    """
+    y = as_samples(y, "y")
+    return y.shape[-2] / (2 * jnp.pi) * jnp.sqrt(delta(y))
+
+
+def effective_rank(y: ArrayLike) -> jax.Array:
+    """Statistic of the batch: how many dimensions the embedding really uses.
+
+    exp(-sum_k p_k log p_k), with p the eigenvalues of the covariance divided by their sum.
+
+    Args:
+      y: embeddings `[..., dim]`.
+
+    Returns:
+      A scalar in [1, dim]; 0 for a constant embedding.
+
+    Raises:
+      ValueError, TypeError: as `delta`.
+
+    References:
+      Roy & Vetterli, "The effective rank: a measure of effective dimensionality", EUSIPCO 2007.
+
+    >>> round(float(effective_rank(jnp.array([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]]))), 3)
+    2.0
+    """
+    y = as_samples(y, "y")
+    shifted = y - jnp.expand_dims(y.reshape(-1, y.shape[-1])[0], tuple(range(y.ndim - 1)))  # exactly 0 for a constant; a rounded mean would leave noise
+    values = jnp.maximum(jnp.linalg.eigvalsh(covariance(shifted, jnp.ones(y.shape[:-1], y.dtype))), 0)
+    resolution = jnp.finfo(y.dtype).eps * jnp.max(jnp.abs(y), initial=0.0)
+    values = jnp.where(values > jnp.square(4 * resolution), values, 0)
+    total = jnp.sum(values)
+    p = values / jnp.where(total > 0, total, 1)
+    entropy = -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1)), 0))
+    return jnp.where(total > 0, jnp.exp(entropy), jnp.zeros((), y.dtype))

@@ -1,0 +1,80 @@
+"""Slowness under exact constraints: the batch covariance is divided out instead of penalised."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from sfa_jax.slowness._batch import as_pair, as_samples, as_weights, covariance, masked, outer_sum
+
+
+def whitened_slowness_loss(
+    y_t: ArrayLike, y_tm1: ArrayLike, *, epsilon: float = 1e-3, mask: ArrayLike | None = None
+) -> jax.Array:
+    """Statistic of the batch: the mean Delta value of the embedding after whitening it.
+
+    L = mean of (L^-1 (y_t - y_{t-1}))^2 = tr(C^-1 Cdot) / dim, where C + epsilon tr(C)/dim I = L L', C is the covariance
+    of both frames of all pairs together and Cdot the mean outer product of the differences.
+
+    There are no weights to tune: any invertible linear map of the embedding leaves the loss as it is (up to epsilon).
+    White noise gives 2. As epsilon is relative to the mean variance, shrinking the embedding gains nothing; for the
+    same reason nothing holds its scale, so train it together with a little `log_variance_penalty`.
+
+    Args:
+      y_t: embeddings `[..., dim]`.
+      y_tm1: embeddings one lag earlier, of the same shape.
+      epsilon: regularisation of the covariance, relative to its mean eigenvalue.
+      mask: `[...]`, non-zero where a pair counts.
+
+    Returns:
+      A dimensionless scalar.
+
+    Raises:
+      ValueError: the shapes differ or have fewer than two axes.
+      TypeError: an embedding is not floating-point.
+
+    References:
+      Schueler, Hlynsson & Wiskott, "Gradient-based training of slow feature analysis by differentiable approximate
+      whitening", ACML 2019 (PowerSFA), with a Cholesky factor in place of power iteration.
+
+    >>> y = jnp.array([[1.0], [-1.0]])
+    >>> round(float(whitened_slowness_loss(y, -y, epsilon=1e-6)), 3)
+    4.0
+    """
+    y_t, y_tm1 = as_pair(y_t, y_tm1)
+    weights = as_weights(mask, y_t)
+    dim = y_t.shape[-1]
+    both = jnp.stack([y_t, y_tm1])
+    c = covariance(both, jnp.stack([weights, weights]))
+    # The floor keeps the factor finite, and the loss 0, for an embedding that is constant.
+    ridge = jnp.maximum(epsilon * jnp.trace(c) / dim, jnp.finfo(c.dtype).tiny ** 0.5)
+    factor = jnp.linalg.cholesky(c + ridge * jnp.eye(dim, dtype=c.dtype))
+    change = masked(y_t - y_tm1, weights)
+    cdot = outer_sum(change) / jnp.maximum(jnp.sum(weights), 1)
+    # Two solves against the small Cdot cost less than one against every pair.
+    return jnp.trace(jax.scipy.linalg.cho_solve((factor, True), cdot)) / dim
+
+
+def log_variance_penalty(y: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
+    """Statistic of the batch: mean squared logarithm of the variances, a two-sided hold on the scale.
+
+    L = mean_k (log C_kk)^2
+
+    It is 0 at unit variance and grows alike for a variance doubled or halved, so that it keeps the scale of an
+    embedding in place without moving the optimum of a scale-free objective.
+
+    Args:
+      y: embeddings `[..., dim]`.
+      mask: `[...]`, non-zero where a sample counts.
+
+    Returns:
+      A dimensionless scalar, finite for constant dimensions.
+
+    Raises:
+      ValueError, TypeError: as `whitened_slowness_loss`.
+
+    >>> round(float(log_variance_penalty(jnp.array([[1.0, 1.0], [-1.0, -1.0]]))), 6)
+    0.0
+    """
+    y = as_samples(y, "y")
+    variance = jnp.diagonal(covariance(y, as_weights(mask, y)))
+    return jnp.mean(jnp.square(jnp.log(jnp.maximum(variance, 1e-12))))

@@ -1,0 +1,27 @@
+"""Training: the driver, its jobs, checkpoints, and finished runs as functions."""
+
+from sfa_jax.training._driver import DivergedError as DivergedError
+from sfa_jax.training._driver import train_and_evaluate as train_and_evaluate
+from sfa_jax.training._model import SlowModel as SlowModel
+from sfa_jax.training._model import restore_model as restore_model
+from sfa_jax.training._objectives import make_objective as make_objective
+from sfa_jax.training._signals import Stopped as Stopped
+from sfa_jax.training._steps import TrainState as TrainState
+from sfa_jax.training._steps import init_state as init_state
+from sfa_jax.training._steps import make_optimizer as make_optimizer
+from sfa_jax.training._steps import make_train_step as make_train_step
+from sfa_jax.training._steps import make_update as make_update
+
+__all__ = [
+    "DivergedError",
+    "SlowModel",
+    "Stopped",
+    "TrainState",
+    "init_state",
+    "make_objective",
+    "make_optimizer",
+    "make_train_step",
+    "make_update",
+    "restore_model",
+    "train_and_evaluate",
+]

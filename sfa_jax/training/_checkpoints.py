@@ -1,0 +1,121 @@
+"""Orbax checkpoints: the only module that knows the library.
+
+Each step's folder has three items: `state`, a nested dict of arrays that can be restored without any code of ours;
+`config`, the resolved config as JSON; `data`, the position in the data as JSON.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.serialization
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from sfa_jax._errors import InputError
+from sfa_jax.training._steps import TrainState
+
+_METRIC = "held_out_loss"
+_TREE = "state"
+
+
+class Checkpoints:
+    """The checkpoints of one run: written in the background, the latest and the best are kept."""
+
+    def __init__(self, folder: Path):
+        for name in ("absl", "orbax"):  # orbax tells of every save; a run's own lines are enough
+            logging.getLogger(name).setLevel(logging.WARNING)
+        policy = checkpoint_managers.AnyPreservationPolicy(
+            [
+                checkpoint_managers.LatestN(1),
+                checkpoint_managers.BestN(get_metric_fn=_metric, reverse=True, n=1, keep_checkpoints_without_metrics=False),
+            ]
+        )
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy,
+            best_fn=_metric,
+            best_mode="min",
+            keep_checkpoints_without_metrics=False,
+            cleanup_tmp_directories=True,
+        )
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+
+    @property
+    def latest_step(self) -> int | None:
+        return self._manager.latest_step()
+
+    @property
+    def best_step(self) -> int | None:
+        return self._manager.best_step()
+
+    def save(self, state: TrainState, config: Mapping[str, Any], data: Mapping[str, Any], held_out_loss: float | None) -> None:
+        """Starts writing; returns once the arrays are copied, so that the state may be donated afterwards."""
+        step = int(state.step)
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(flax.serialization.to_state_dict(state)),
+            config=ocp.args.JsonSave(dict(config)),
+            data=ocp.args.JsonSave(dict(data)),
+        )
+        metrics = None if held_out_loss is None else {_METRIC: held_out_loss}
+        self._manager.save(step, args=items, metrics=metrics, force=True)
+
+    def restore(self, step: int, like: TrainState) -> TrainState:
+        """The state of a step, on the devices of `like`.
+
+        Raises:
+          InputError: a leaf is missing or has another shape or type than in `like`.
+        """
+        target = flax.serialization.to_state_dict(like)
+        _check_leaves(self._saved_leaves(step), target, step)
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(jax.tree.map(_abstract, target)))
+        restored = self._manager.restore(step, args=items)[_TREE]
+        return flax.serialization.from_state_dict(like, restored)
+
+    def restore_dict(self, step: int) -> dict[str, Any]:
+        """The `state` of a step as a nested dict on one device, whatever wrote it."""
+        sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(fallback_sharding=sharding))
+        return self._manager.restore(step, args=items)[_TREE]
+
+    def wait(self) -> None:
+        """Returns once everything is on disk; raises what went wrong while it was written."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        self._manager.close()
+
+    def _saved_leaves(self, step: int) -> dict[str, tuple[tuple[int, ...], str]]:
+        metadata = self._manager.item_metadata(step)[_TREE]
+        tree = getattr(metadata, "tree", metadata)
+        return {name: (tuple(leaf.shape), str(np.dtype(leaf.dtype))) for name, leaf in _named_leaves(tree)}
+
+
+def _metric(metrics: Mapping[str, float]) -> float:
+    return metrics[_METRIC]
+
+
+def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
+
+def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
+    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return [("/".join(str(getattr(key, "key", key)) for key in path), leaf) for path, leaf in flat]
+
+
+def _check_leaves(saved: dict[str, tuple[tuple[int, ...], str]], target: Any, step: int) -> None:
+    """Orbax does not name the leaf that does not fit; this does."""
+    wanted = {name: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in _named_leaves(target)}
+    for name in sorted(saved.keys() | wanted.keys()):
+        if saved.get(name) != wanted.get(name):
+            raise InputError(
+                f"checkpoint of step {step}, state/{name}: the config asks for {_describe(wanted.get(name))}, the "
+                f"checkpoint holds {_describe(saved.get(name))}; use the config it was made with or another --workdir"
+            )
+
+
+def _describe(leaf: tuple[tuple[int, ...], str] | None) -> str:
+    return "nothing" if leaf is None else f"{leaf[1]}{list(leaf[0])}"

@@ -1,0 +1,259 @@
+"""The one driver: resume, steps, metrics, checkpoints, evaluation, whatever the job.
+
+Order of resume: (1) the config is compared with the one in the workdir, (2) the data are loaded and split, (3) the
+latest checkpoint is restored, (4) metrics after its step are dropped, (5) the clips go on from that step, which alone
+decides them, (6) after the last step the run is measured and written, again if it was before.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from sfa_jax._errors import InputError
+from sfa_jax.data import Batch, ClipSampler, FrameStore, Run, load, split_run
+from sfa_jax.training._checkpoints import Checkpoints
+from sfa_jax.training._metrics import MetricsFile
+from sfa_jax.training._progress import Progress
+from sfa_jax.training._signals import StopSignals, Stopped
+from sfa_jax.training._slow_network import SlowNetworkJob
+from sfa_jax.training._steps import Metrics, TrainState, make_update
+
+_log = logging.getLogger("sfa_jax")
+
+
+class Job(Protocol):
+    """What the driver asks of a job; `update` is pure and runs inside `jit`."""
+
+    def init(self) -> TrainState: ...
+    def update(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]: ...
+    def evaluate(self, state: TrainState, *, final: bool) -> tuple[TrainState, Any, dict[str, float]]: ...
+    def finish(
+        self, state: TrainState, measured: Any, workdir: Path, records: Sequence[Mapping[str, Any]]
+    ) -> dict[str, float]: ...
+
+
+class DivergedError(RuntimeError):
+    """The loss or its gradient is no longer finite; the last good checkpoint is kept."""
+
+
+def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
+    """Runs a config to its end, from where the workdir stands.
+
+    Args:
+      config: an `ml_collections.ConfigDict` as the files in `configs/` make it.
+      workdir: where everything is written; made if it is not there.
+
+    Returns:
+      The measures that `summary.json` holds.
+
+    Raises:
+      InputError: the config, the data or the workdir cannot be used.
+      DivergedError: training met a value that is not finite.
+      Stopped: a signal asked for the end; the state is saved.
+    """
+    workdir = Path(workdir)
+    _write_config(config, workdir)
+    with StopSignals() as signals:
+        runs = _load_runs(config)
+        splits = [split_run(len(run), holdout=config.evaluation.holdout, gap=config.evaluation.gap) for run in runs]
+        training = [run.part(0, split.train_stop) for run, split in zip(runs, splits, strict=True)]
+        held_out = sum(len(run) - split.held_out_start for run, split in zip(runs, splits, strict=True))
+        if not held_out:
+            _log.warning("evaluation.holdout: no run is long enough to hold frames out; every measure is on training frames")
+        store = FrameStore(training)
+        _check_change(training)
+        _log.info(
+            "data: %d runs, %d frames of %dx%dx%d for training, %d held out", len(runs), len(store), *store.shape, held_out
+        )
+        sampler = ClipSampler(
+            store.lengths,
+            clip_length=config.data.clip_length,
+            batch_size=config.data.batch_size,
+            order=config.data.order,
+            seed=config.seed,
+        )
+        n_steps = _n_steps(config.train, sampler)
+        job = SlowNetworkJob(config, runs, splits, sampler, n_steps)
+        checkpoints = Checkpoints(workdir / "checkpoints")
+        try:
+            return _run(job, config, workdir, store, sampler, n_steps, checkpoints, signals)
+        finally:
+            checkpoints.close()
+
+
+def _run(
+    job: Job,
+    config: Any,
+    workdir: Path,
+    store: FrameStore,
+    sampler: ClipSampler,
+    n_steps: int,
+    checkpoints: Checkpoints,
+    signals: StopSignals,
+) -> dict[str, float]:
+    mesh = _mesh(sampler.batch_size)
+    everywhere, shared = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(None, "data"))
+    state = jax.jit(job.init, out_shardings=everywhere)()
+    start = checkpoints.latest_step or 0
+    if start:
+        state = checkpoints.restore(start, state)
+        _log.info("resumed at step %d of %d from %s", start, n_steps, workdir)
+    update = jax.jit(make_update(job.update), donate_argnums=0, out_shardings=everywhere)
+    frames = jax.device_put(store.all(), everywhere) if store.in_memory else None
+    saved = {"config": config.to_dict(), "data": {"seed": config.seed, "order": config.data.order}}
+
+    def save(state: TrainState, held_out_loss: float | None) -> None:
+        checkpoints.save(state, saved["config"], saved["data"] | {"step": int(state.step)}, held_out_loss)
+
+    board = workdir / "tensorboard" if config.train.tensorboard else None
+    frames_a_step = sampler.batch_size * config.data.clip_length
+    with (
+        MetricsFile(workdir / "metrics.jsonl", step=start, tensorboard=board) as metrics,
+        Progress(start, n_steps, frames_a_step) as progress,
+    ):
+        step = start
+        while step < n_steps:
+            stop = _next_stop(step, n_steps, config.train)
+            batches = _stack([sampler.at(k) for k in range(step, stop)], store if frames is None else None)
+            with signals.held():
+                state, found = update(state, frames, jax.device_put(batches, shared))
+                means = _check_finite(found, step, checkpoints)
+                step = stop
+                metrics.write(step, "train", means | {"frames_per_second": progress.advance(step, means)})
+                if signals.requested:
+                    save(state, None)
+                elif step < n_steps and step % config.train.evaluate_every == 0:
+                    with progress.paused():
+                        state, _, measured = job.evaluate(state, final=False)
+                        metrics.write(step, "eval", measured)
+                        save(state, measured["loss"])
+            if signals.requested:
+                checkpoints.wait()
+                raise Stopped(
+                    f"stopped by {signals.requested}: step {step} of {n_steps} is saved in {workdir}; run again with the same "
+                    "--workdir to go on"
+                )
+        _log.info("measuring the run")
+        with signals.held():
+            state, found_at_end, measured = job.evaluate(state, final=True)
+            metrics.write(step, "eval", measured)
+            save(state, measured["loss"])
+        summary = job.finish(state, found_at_end, workdir, metrics.records)
+        summary["frames_per_second"] = progress.rate
+    checkpoints.wait()
+    _write_json(workdir / "summary.json", summary)
+    return summary
+
+
+def _next_stop(step: int, n_steps: int, config: Any) -> int:
+    """Where the dispatch that starts at `step` ends: at a multiple of its length, or where something is due."""
+    due = (step // config.evaluate_every + 1) * config.evaluate_every
+    whole = (step // config.steps_per_dispatch + 1) * config.steps_per_dispatch
+    return min(whole, due, n_steps)
+
+
+def _stack(batches: Sequence[Batch], store: FrameStore | None) -> Batch:
+    stacked = Batch(*(np.stack(field) for field in zip(*batches, strict=True)))
+    return stacked if store is None else stacked._replace(frames=store.gather(stacked.frames))
+
+
+def _check_finite(found: Metrics, start: int, checkpoints: Checkpoints) -> dict[str, float]:
+    values = {name: np.asarray(value, np.float64) for name, value in found.items()}
+    bad = ~np.isfinite(values["loss"]) | ~np.isfinite(values["gradient_norm"])
+    if bad.any():
+        step = start + int(np.argmax(bad)) + 1
+        checkpoints.wait()
+        kept = checkpoints.latest_step
+        raise DivergedError(
+            f"step {step}: the loss is {values['loss'][bad][0]:g} and the norm of its gradient "
+            f"{values['gradient_norm'][bad][0]:g}; expected finite values. "
+            + (f"The checkpoint of step {kept} is kept. " if kept else "No checkpoint had been written yet. ")
+            + "Lower --config.train.learning_rate, or set --config.train.gradient_clip=1"
+        )
+    return {name: float(value.mean()) for name, value in values.items()}
+
+
+def _n_steps(config: Any, sampler: ClipSampler) -> int:
+    if (config.steps > 0) == (config.epochs > 0):
+        raise InputError(
+            f"train.steps, train.epochs: expected exactly one above 0, got {config.steps} and {config.epochs}; set the other "
+            "to 0"
+        )
+    for name in ("evaluate_every", "steps_per_dispatch"):
+        if config[name] < 1:
+            raise InputError(f"train.{name}: expected at least 1, got {config[name]}")
+    return config.steps or max(1, round(config.epochs * sampler.steps_per_epoch))
+
+
+def _mesh(batch_size: int) -> jax.sharding.Mesh:
+    """All local devices, or as many of them as divide a batch evenly."""
+    devices = jax.local_devices()
+    n = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
+    if n < len(devices):
+        _log.warning("%d of %d devices are used: data.batch_size=%d is not a multiple of more", n, len(devices), batch_size)
+    return jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices[:n])
+
+
+def _load_runs(config: Any) -> list[Run]:
+    data = config.data
+    return load(
+        data.path,
+        image_size=data.image_size,
+        stride=data.stride,
+        greyscale=data.greyscale,
+        split_cuts=data.split_cuts,
+        cache_dir=data.cache_dir or None,
+        room=data.room.to_dict(),
+        photo_pan=data.photo_pan.to_dict(),
+    )
+
+
+def _check_change(runs: Sequence[Run]) -> None:
+    first = runs[0].frames[0]
+    for run in runs:
+        for start in range(0, len(run), 1024):
+            if (run.frames[start : start + 1024] != first).any():
+                return
+    raise InputError(
+        f"{runs[0].name}: all {sum(len(run) for run in runs)} training frames are the same; slowness needs something that "
+        "changes. Give another video, or another part of it"
+    )
+
+
+def _write_config(config: Any, workdir: Path) -> None:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        if not os.access(workdir, os.W_OK):
+            raise PermissionError("not writable")
+    except OSError as error:
+        raise InputError(
+            f"--workdir={workdir}: cannot make or write this folder ({error.strerror or error}); give a path below a folder "
+            "that exists and is writable"
+        ) from None
+    path = workdir / "config.json"
+    resolved = json.loads(config.to_json())
+    if path.exists():
+        before = json.loads(path.read_text())
+        for name in _differences(before, resolved):
+            _log.warning("config: %s differs from the run that %s was started with; the new value is used", name, workdir)
+    _write_json(path, resolved)
+
+
+def _differences(a: Any, b: Any, name: str = "") -> list[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = sorted(a.keys() | b.keys())
+        return [found for key in keys for found in _differences(a.get(key), b.get(key), f"{name}.{key}".lstrip("."))]
+    return [] if a == b else [name]
+
+
+def _write_json(path: Path, value: Any) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(temporary, path)

@@ -1,0 +1,137 @@
+"""A trained network as one function, from frames to the slow code."""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from sfa_jax._errors import InputError
+from sfa_jax.nets import SlowNetwork, recurrent_step
+from sfa_jax.training._checkpoints import Checkpoints
+
+_CHUNK = 256  # frames encoded at once
+
+
+class SlowModel:
+    """Frames of one run in, slow code out: centred, white and ordered by slowness on the training frames.
+
+    Attributes:
+      network: the sizes.
+      variables: `{"params", "batch_stats"}`.
+      readout: `mean [dim]` and `matrix [dim, dim]`.
+    """
+
+    def __init__(self, network: SlowNetwork, variables: Any, readout: dict[str, Any]):
+        self.network, self.variables, self.readout = network, variables, readout
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """The code `[time, dim]` of the frames `[time, height, width, channel]` of one run, uint8 or in [0, 1]."""
+        return self.read_out(self.embed(frames))
+
+    def read_out(self, y: np.ndarray) -> np.ndarray:
+        """The code of raw embeddings `[time, dim]`."""
+        return (y - np.asarray(self.readout["mean"])) @ np.asarray(self.readout["matrix"])
+
+    def embed(self, frames: np.ndarray) -> np.ndarray:
+        """Raw embeddings y `[time, dim]`, the state carried from frame to frame."""
+        return self._in_chunks(_carry_on(self.network), frames)
+
+    def embed_without_memory(self, frames: np.ndarray, y_before: np.ndarray) -> np.ndarray:
+        """Raw embeddings `[time, dim]` with y_{t-1} replaced by the constant `y_before [dim]` at every frame."""
+        before = jnp.asarray(y_before, jnp.float32)
+        return self._in_chunks(lambda *chunk: (_forget(self.network)(*chunk[:2], before), chunk[2]), frames)
+
+    def _in_chunks(self, run: Callable[..., tuple[jax.Array, jax.Array]], frames: np.ndarray) -> np.ndarray:
+        """Runs over chunks of one fixed shape, padded at the end, so that a run of any length compiles once."""
+        y, carry = [], self.network.init_carry(1)
+        for start in range(0, len(frames), _CHUNK):
+            chunk = np.asarray(frames[start : start + _CHUNK])
+            missing = _CHUNK - len(chunk)
+            if missing:
+                chunk = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])
+            part, carry = run(self.variables, chunk[None], carry)
+            y.append(np.asarray(part[0, : _CHUNK - missing]))
+        return np.concatenate(y) if y else np.zeros((0, self.network.dim), np.float32)
+
+
+@functools.lru_cache(maxsize=8)
+def _carry_on(network: SlowNetwork) -> Callable[..., Any]:
+    return jax.jit(lambda variables, frames, carry: network.apply(variables, frames, carry)[:2])
+
+
+@functools.lru_cache(maxsize=8)
+def _forget(network: SlowNetwork) -> Callable[..., Any]:
+    def embed(variables: Any, frames: jax.Array, y_before: jax.Array) -> jax.Array:
+        h, _ = network.encode(variables, frames)
+        return recurrent_step(variables["params"]["head"], jnp.broadcast_to(y_before, (*h.shape[:-1], y_before.size)), h)
+
+    return jax.jit(embed)
+
+
+def make_network(config: Any) -> SlowNetwork:
+    """The network that `config.network` describes.
+
+    Raises:
+      InputError: an unknown pooling or recurrence, or a size below 1.
+    """
+    from sfa_jax.nets._encoder import POOLS
+
+    if config.pool not in POOLS:
+        raise InputError(f"network.pool: expected one of {POOLS}, got {config.pool!r}")
+    if min(config.dim, config.hidden, *config.channels) < 1:
+        raise InputError(f"network: expected sizes of at least 1, got {config.to_dict()}")
+    try:
+        return SlowNetwork(config.dim, tuple(config.channels), config.pool, config.hidden, config.recurrence)
+    except ValueError as error:
+        raise InputError(f"network.{error}") from None
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """The config that a run was started with.
+
+    Raises:
+      InputError: there is no run, or its file cannot be read.
+    """
+    path = workdir / "config.json"
+    try:
+        return ConfigDict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; expected the --workdir of a run of train.py") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path}: expected the JSON config of a run, but {error}") from None
+
+
+def restore_model(workdir: str | Path, *, best: bool = False) -> SlowModel:
+    """Rebuilds the function frames -> code from a run's checkpoint.
+
+    Args:
+      workdir: of a run of `train.py`.
+      best: the checkpoint of the lowest held-out loss instead of the latest.
+
+    Returns:
+      A `SlowModel`.
+
+    Raises:
+      InputError: there is no run or no checkpoint in it.
+    """
+    workdir = Path(workdir)
+    config = read_config(workdir)
+    folder = workdir / "checkpoints"
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no checkpoint yet; run train.py with --workdir={workdir} first")
+    checkpoints = Checkpoints(folder)
+    try:
+        step = checkpoints.best_step if best else checkpoints.latest_step
+        if step is None:
+            raise InputError(f"{folder}: no finished checkpoint; run train.py with --workdir={workdir} to go on")
+        state = checkpoints.restore_dict(step)
+    finally:
+        checkpoints.close()
+    variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
+    return SlowModel(make_network(config.network), variables, state["readout"])

@@ -1,0 +1,86 @@
+"""What a network is trained for: each objective maps embedded clips to a loss and its terms."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from sfa_jax._errors import InputError
+from sfa_jax.slowness import (
+    SFALoss,
+    log_variance_penalty,
+    sfa_loss,
+    sfa_weights,
+    two_batch_penalties,
+    whitened_slowness_loss,
+)
+
+# (y [batch, time, dim], valid [batch, time], reset [batch, time]) -> (loss, terms)
+Objective = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+OBJECTIVES = ("whitened", "sfa")
+
+
+def make_objective(config: Any, dim: int) -> Objective:
+    """The objective that `config.objective` names.
+
+    Args:
+      config: `name`, `lag`, and a sub-config of the objective's name: `whitened` has `epsilon` and
+        `log_variance_weight`, `sfa` has `scaling` and `two_batch`.
+      dim: size of the embedding.
+
+    Raises:
+      InputError: an unknown name or a value out of range.
+    """
+    if config.lag < 1:
+        raise InputError(f"objective.lag: expected at least 1 frame, got {config.lag}")
+    if config.name == "whitened":
+        return _whitened(config.whitened, config.lag)
+    if config.name == "sfa":
+        return _sfa(config.sfa, config.lag, dim)
+    raise InputError(f"objective.name: expected one of {OBJECTIVES}, got {config.name!r}")
+
+
+def pair_mask(valid: jax.Array, reset: jax.Array, lag: int) -> jax.Array:
+    """Which pairs (t, t - lag) lie within one run: `[batch, time - lag]` bool."""
+    joined = valid[:, lag:] & valid[:, :-lag]
+    n_frames = valid.shape[1]
+    for back in range(lag):  # no run may start at t, t - 1, ..., t - lag + 1
+        joined &= ~reset[:, lag - back : n_frames - back]
+    return joined
+
+
+def _whitened(config: Any, lag: int) -> Objective:
+    def objective(y: jax.Array, valid: jax.Array, reset: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        mask = pair_mask(valid, reset, lag)
+        slowness = whitened_slowness_loss(y[:, lag:], y[:, :-lag], epsilon=config.epsilon, mask=mask)
+        scale = log_variance_penalty(y, mask=valid)
+        return slowness + config.log_variance_weight * scale, {"slowness": slowness, "log_variance": scale}
+
+    return objective
+
+
+def _sfa(config: Any, lag: int, dim: int) -> Objective:
+    try:
+        weights = sfa_weights(config.scaling, dim)
+    except ValueError as error:
+        raise InputError(f"objective.sfa.{error}") from None
+
+    def objective(y: jax.Array, valid: jax.Array, reset: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        mask = pair_mask(valid, reset, lag)
+        terms = sfa_loss(y[:, lag:], y[:, :-lag], mask=mask, **weights)
+        if config.two_batch:
+            terms = _unbiased(terms, y[:, lag:], mask)
+        return terms.total, {"slowness": terms.slowness, "variance": terms.variance, "correlation": terms.correlation}
+
+    def _unbiased(terms: SFALoss, y_t: jax.Array, mask: jax.Array) -> SFALoss:
+        half = len(y_t) // 2
+        variance, correlation = two_batch_penalties(y_t[:half], y_t[half:], mask_a=mask[:half], mask_b=mask[half:])
+        total = (
+            weights["slowness_weight"] * terms.slowness
+            + weights["variance_weight"] * variance
+            + weights["correlation_weight"] * correlation
+        )
+        return SFALoss(total, terms.slowness, variance, correlation)
+
+    return objective

@@ -1,0 +1,47 @@
+"""SIGTERM (preemption) and Ctrl-C end a run at the next safe place."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+
+
+class Stopped(Exception):
+    """A signal asked for the end, and everything that was reached is saved; not an error."""
+
+
+class StopSignals:
+    """Catches SIGTERM and SIGINT while it is entered.
+
+    Inside `held()` a signal is only noted in `requested`; anywhere else, where nothing would be lost, it raises
+    `Stopped` at once.
+    """
+
+    def __init__(self) -> None:
+        self.requested: str | None = None
+        self._holding = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "StopSignals":
+        if threading.current_thread() is threading.main_thread():  # only there can handlers be set
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._catch)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+
+    def _catch(self, number: int, frame: FrameType | None) -> None:
+        self.requested = signal.Signals(number).name
+        if not self._holding:
+            raise Stopped(f"stopped by {self.requested}; what was saved before stays, run again with the same --workdir to go on")

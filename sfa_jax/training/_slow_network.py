@@ -1,0 +1,201 @@
+"""The job of neural slow feature analysis: what is trained, and what is measured and written of it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sfa_jax import evaluation
+from sfa_jax._errors import InputError
+from sfa_jax.data import Batch, ClipSampler, Run, Split
+from sfa_jax.slowness import LinearSFA, effective_rank, memory_reliance, shuffle_control_delta
+from sfa_jax.training._model import SlowModel, make_network
+from sfa_jax.training._objectives import make_objective
+from sfa_jax.training._steps import Metrics, TrainState, init_state, make_optimizer, make_train_step
+
+_QUICK_FRAMES = 20_000  # training frames of a measure taken during training, and of the baselines
+_CONTROL_FRAMES = 4_000  # frames that the shuffle control runs on, counted over all orders
+_CALIBRATION_FRAMES = 512  # frames that give the untrained encoder its batch statistics
+
+
+class Part(NamedTuple):
+    """Frames `[start, stop)` of one run."""
+
+    run: int
+    start: int
+    stop: int
+
+
+class Measured(NamedTuple):
+    """What `evaluate` found: raw embeddings `[time, dim]` of each part, and the readout solved on the training ones."""
+
+    train: list[np.ndarray]
+    held_out: list[np.ndarray]
+    whole: list[np.ndarray]  # every frame of each run; empty for a quick measure
+    readout: LinearSFA
+
+
+class SlowNetworkJob:
+    """`init`, `update`, `evaluate` and `finish` of a network trained for slowness.
+
+    Args:
+      config: the resolved config.
+      runs: whole runs of frames.
+      splits: where each is cut.
+      sampler: of the training clips.
+      n_steps: length of the whole training.
+
+    Raises:
+      InputError: an option is out of range, or options do not fit each other.
+    """
+
+    def __init__(self, config: Any, runs: Sequence[Run], splits: Sequence[Split], sampler: ClipSampler, n_steps: int):
+        self._config, self._runs, self._sampler = config, runs, sampler
+        self._network = make_network(config.network)
+        self._objective = make_objective(config.objective, config.network.dim)
+        if config.objective.lag >= config.data.clip_length:
+            raise InputError(
+                f"objective.lag: expected less than data.clip_length = {config.data.clip_length}, got {config.objective.lag}"
+            )
+        self._optimizer = make_optimizer(config.train, n_steps)
+        self.update = make_train_step(self._network, self._objective, self._optimizer)
+        self._loss = jax.jit(self._objective)
+        parts = [(Part(i, 0, s.train_stop), Part(i, s.held_out_start, len(runs[i]))) for i, s in enumerate(splits)]
+        self._train = [train for train, _ in parts]
+        self._held_out = [held_out for _, held_out in parts if held_out.start < held_out.stop]
+        self._n_held_out = sum(part.stop - part.start for part in self._held_out)
+        self._held_out = self._held_out or self._train  # nothing to hold out: said at the start, and counted as 0
+
+    def init(self) -> TrainState:
+        key = jax.random.key(self._config.seed)
+        shape = self._runs[0].frames.shape[1:]
+        return init_state(key, self._network, self._optimizer, shape, self._sampler.batch_size)
+
+    def evaluate(self, state: TrainState, *, final: bool) -> tuple[TrainState, Measured, dict[str, float]]:
+        """Solves the readout on the training frames and measures the loss on the held-out ones.
+
+        During training (`final` false) only the first frames are looked at where there are very many.
+        """
+        measured = self._measure(self._model(state), final)
+        y = np.concatenate(measured.held_out)[None]
+        reset = np.zeros(y.shape[:2], bool)
+        reset[0, np.cumsum([0, *(len(part) for part in measured.held_out[:-1])])] = True
+        loss, _ = self._loss(y, np.ones_like(reset), reset)
+        solved = {"mean": measured.readout.mean, "matrix": np.asarray(measured.readout.components).T}
+        place = state.readout["mean"].sharding
+        solved = {name: jax.device_put(np.asarray(value, np.float32), place) for name, value in solved.items()}
+        metrics = {"loss": float(loss), "effective_rank": float(effective_rank(y[0]))}
+        return state._replace(readout=solved), measured, metrics
+
+    def finish(
+        self, state: TrainState, measured: Measured, workdir: Path, records: Sequence[Mapping[str, Any]]
+    ) -> dict[str, float]:
+        """Writes `embeddings.npz` and the plots; returns the measures of the summary."""
+        model = self._model(state)
+        held_truth = self._truth(self._held_out)
+        summary = evaluation.code_measures(
+            measured.train, measured.held_out, self._truth(self._train), held_truth, readout=measured.readout
+        )
+        summary |= self._controls(model, measured) | self._baselines()
+        summary["held_out_frames"] = float(self._n_held_out)
+        self._write_embeddings(workdir / "embeddings.npz", [model.read_out(y) for y in measured.whole])
+        if self._config.evaluation.plots:
+            code = [model.read_out(y)[:, : int(measured.readout.rank)] for y in measured.held_out]
+            evaluation.plot_run(workdir / "plots", code, held_truth, records)
+        return summary
+
+    def _model(self, state: TrainState) -> SlowModel:
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        return SlowModel(self._network, variables, state.readout)
+
+    def _measure(self, model: SlowModel, final: bool) -> Measured:
+        if final:
+            whole = [model.embed(run.frames) for run in self._runs]
+            train, held_out = ([whole[p.run][p.start : p.stop] for p in parts] for parts in (self._train, self._held_out))
+        else:
+            whole = []
+            train, held_out = (
+                [model.embed(frames) for frames in self._frames(_shorten(parts, _QUICK_FRAMES))]
+                for parts in (self._train, self._held_out)
+            )
+        return Measured(train, held_out, whole, evaluation.solve_readout(train))
+
+    def _frames(self, parts: Sequence[Part]) -> list[np.ndarray]:
+        return [self._runs[part.run].frames[part.start : part.stop] for part in parts]
+
+    def _truth(self, parts: Sequence[Part]) -> list[dict[str, np.ndarray]]:
+        names = set.intersection(*(set(run.truth) for run in self._runs))
+        ordered = [name for name in self._runs[0].truth if name in names]
+        return [{name: self._runs[p.run].truth[name][p.start : p.stop] for name in ordered} for p in parts]
+
+    def _controls(self, model: SlowModel, measured: Measured) -> dict[str, float]:
+        """The two controls, on the longest held-out part."""
+        part = max(self._held_out, key=lambda part: part.stop - part.start)
+        frames = self._frames([part._replace(stop=min(part.stop, part.start + _CONTROL_FRAMES))])[0]
+        rank = int(measured.readout.rank)
+        if rank == 0:
+            return {}
+
+        def code(x: jax.Array) -> jax.Array:
+            return jnp.asarray(model(np.asarray(x))[:, :rank])
+
+        key = jax.random.key(self._config.seed)
+        n_shuffles = min(_CONTROL_FRAMES // len(frames), 20) or 1
+        shuffled = shuffle_control_delta(code, frames, key, n_shuffles=n_shuffles)
+        ablated = model.embed_without_memory(frames, np.concatenate(measured.train).mean(axis=0))
+        reliance = memory_reliance(code(frames), jnp.asarray(model.read_out(ablated)[:, :rank]))
+        found = {"shuffle_control_delta": float(shuffled), "memory_reliance": float(reliance)}
+        return {name: value for name, value in found.items() if np.isfinite(value)}
+
+    def _baselines(self) -> dict[str, float]:
+        """The measures of PCA of the same size and of the untrained network, on the same frames."""
+        train, held_out = _shorten(self._train, _QUICK_FRAMES), self._held_out
+        frames = self._frames(train), self._frames(held_out)
+        every = max(1, sum(len(part) for part in frames[0]) // _CALIBRATION_FRAMES)
+        untrained = self._untrained(np.concatenate([part[::every] for part in frames[0]]))
+        embedded = {
+            "pca": evaluation.pca_codes(*frames, self._network.dim),
+            "untrained": tuple([untrained.embed(part) for part in parts] for parts in frames),
+        }
+        measures = {}
+        for name, codes in embedded.items():
+            found = evaluation.code_measures(*codes, self._truth(train), self._truth(held_out))
+            measures |= {f"baseline/{name}/{measure}": value for measure, value in found.items()}
+        return measures
+
+    def _untrained(self, frames: np.ndarray) -> SlowModel:
+        """The network as initialised, its batch statistics taken from `frames` as a trained one's would be."""
+        state = jax.jit(self.init)()
+        encoder = self._network.encoder.clone(momentum=0.0)
+        collections = {"params": state.params["encoder"], "batch_stats": state.batch_stats}
+        calibrate = jax.jit(lambda x: encoder.apply(collections, x, train=True, mutable=["batch_stats"])[1])
+        variables = {"params": state.params, **calibrate(frames)}
+        return SlowModel(self._network, variables, state.readout)
+
+    def _write_embeddings(self, path: Path, code: Sequence[np.ndarray]) -> None:
+        names = self._truth([self._train[0]])[0]
+        held_out = [np.zeros(len(run), bool) for run in self._runs]
+        if self._n_held_out:
+            for part in self._held_out:
+                held_out[part.run][part.start : part.stop] = True
+        np.savez(
+            path,
+            y=np.concatenate(code).astype(np.float32),
+            run_id=np.repeat(np.arange(len(code), dtype=np.int32), [len(run) for run in self._runs]),
+            frame_index=np.concatenate([run.frame_index for run in self._runs]),
+            held_out=np.concatenate(held_out),
+            **{f"truth/{name}": np.concatenate([run.truth[name] for run in self._runs]) for name in names},
+        )
+
+
+def _shorten(parts: Sequence[Part], n_frames: int) -> list[Part]:
+    """The first parts, up to a number of frames in all."""
+    short, left = [], n_frames
+    for part in parts:
+        if left >= 2:
+            short.append(part._replace(stop=min(part.stop, part.start + left)))
+            left -= short[-1].stop - short[-1].start
+    return short

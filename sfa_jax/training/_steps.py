@@ -1,0 +1,127 @@
+"""The training state and the step that advances it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sfa_jax._errors import InputError
+from sfa_jax.data import Batch
+from sfa_jax.nets import SlowNetwork
+from sfa_jax.training._objectives import Objective
+
+Metrics = dict[str, jax.Array]
+
+
+class TrainState(NamedTuple):
+    """Everything a run needs to go on; what a checkpoint's item `state` holds.
+
+    Attributes:
+      step: finished steps.
+      params, batch_stats: of the network.
+      readout: `mean [dim]` and `matrix [dim, dim]`: (y - mean) @ matrix is the ordered, white code; the identity until
+        first solved.
+      opt_state: of the optimiser.
+      carry: y_{t-1} of each reader, `[batch, dim]`.
+      rng: random key data, for steps that draw.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    readout: dict[str, jax.Array]
+    opt_state: Any
+    carry: jax.Array
+    rng: jax.Array
+
+
+def make_optimizer(config: Any, n_steps: int) -> optax.GradientTransformation:
+    """Adam(W) with warm-up, a constant or cosine schedule, and clipping of the global gradient norm.
+
+    Args:
+      config: `learning_rate`, `schedule`, `warmup_steps`, `gradient_clip` (0 for none), `weight_decay`.
+      n_steps: length of the whole training, for the schedule.
+
+    Raises:
+      InputError: an unknown schedule.
+    """
+    decay_steps = max(n_steps - config.warmup_steps, 1)
+    if config.schedule == "cosine":
+        schedule = optax.cosine_decay_schedule(config.learning_rate, decay_steps)
+    elif config.schedule == "constant":
+        schedule = optax.constant_schedule(config.learning_rate)
+    else:
+        raise InputError(f"train.schedule: expected 'cosine' or 'constant', got {config.schedule!r}")
+    if config.warmup_steps:
+        warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
+        schedule = optax.join_schedules([warmup, schedule], [config.warmup_steps])
+    clip = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
+    adam = optax.adamw(schedule, weight_decay=config.weight_decay) if config.weight_decay else optax.adam(schedule)
+    return optax.chain(*clip, adam)
+
+
+def init_state(
+    key: jax.Array, network: SlowNetwork, optimizer: optax.GradientTransformation, frame_shape: tuple[int, ...], batch: int
+) -> TrainState:
+    """The state before the first step."""
+    init_key, step_key = jax.random.split(key)
+    variables = network.init(init_key, frame_shape)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        readout={"mean": jnp.zeros(network.dim), "matrix": jnp.eye(network.dim)},
+        opt_state=optimizer.init(variables["params"]),
+        carry=network.init_carry(batch),
+        rng=jax.random.key_data(step_key),
+    )
+
+
+def make_train_step(
+    network: SlowNetwork, objective: Objective, optimizer: optax.GradientTransformation
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """One gradient step on one `Batch` of frames; pure, to be jitted or scanned."""
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        def loss_fn(params: Any) -> tuple[jax.Array, tuple[Metrics, jax.Array, Any]]:
+            variables = {"params": params, "batch_stats": state.batch_stats}
+            y, y_last, batch_stats = network.apply(
+                variables, batch.frames, state.carry, valid=batch.valid, reset=batch.reset, train=True
+            )
+            loss, terms = objective(y, batch.valid, batch.reset)
+            return loss, (terms, jax.lax.stop_gradient(y_last), batch_stats)
+
+        (loss, (terms, carry, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        metrics = {"loss": loss, **terms, "gradient_norm": optax.global_norm(grads)}
+        return state._replace(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            carry=carry,
+        ), metrics
+
+    return train_step
+
+
+def make_update(
+    train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
+) -> Callable[[TrainState, jax.Array | None, Batch], tuple[TrainState, Metrics]]:
+    """Several steps in one dispatch: a scan over stacked batches `[steps, ...]`, metrics `[steps]` out.
+
+    With `frames` (all training frames, on the device) the batches hold numbers of frames and are filled in the step;
+    with None they hold the frames.
+    """
+
+    def update(state: TrainState, frames: jax.Array | None, batches: Batch) -> tuple[TrainState, Metrics]:
+        def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+            if frames is not None:
+                batch = batch._replace(frames=jnp.take(frames, batch.frames, axis=0))
+            return train_step(state, batch)
+
+        return jax.lax.scan(step, state, batches)
+
+    return update

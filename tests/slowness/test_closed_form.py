@@ -1,0 +1,151 @@
+"""The closed-form solution on the field's public cases, and streaming against one shot."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sfa_jax import slowness
+
+
+@pytest.fixture(scope="module")
+def quadratic():
+    """Wiskott & Sejnowski's example: all quadratic monomials of (sin t + cos(11 t)^2, cos 11 t)."""
+    t = np.arange(0, 2 * np.pi, 0.011)
+    a, b = np.sin(t) + np.cos(11 * t) ** 2, np.cos(11 * t)
+    return t, np.stack([a, b, a * a, a * b, b * b], axis=1)
+
+
+def transform64(model, x):
+    with jax.enable_x64(True):
+        return np.asarray(slowness.transform(model, x))
+
+
+def test_wiskott_sejnowski(quadratic):
+    t, x = quadratic
+    y = transform64(slowness.fit(x), x)
+    assert abs(np.corrcoef(y[:, 0], np.sin(t))[0, 1]) >= 0.9999
+    assert float(slowness.eta(jnp.asarray(y[:, :1], jnp.float32))[0]) == pytest.approx(1.0, abs=0.01)
+
+
+def test_ramp():
+    """Differences are not centred: a ramp has Delta (pi / T)^2 once mixed with the half cosine, not 0."""
+    t = np.arange(1000)
+    model = slowness.fit(np.stack([t, np.sqrt(2) * np.cos(np.pi * (t + 0.5) / 1000)], axis=1))
+    np.testing.assert_allclose(model.delta, [(np.pi / 1000) ** 2, 1.565e-4], rtol=0.005)
+
+
+def test_output_is_white_ordered_and_slow(rng):
+    x = np.cumsum(rng.normal(size=(3000, 6)), axis=0) @ rng.normal(size=(6, 6)) + rng.normal(size=(3000, 6))
+    model = slowness.fit(x)
+    y = transform64(model, x)
+    np.testing.assert_allclose(np.cov(y, rowvar=False, bias=True), np.eye(6), atol=1e-8)
+    np.testing.assert_allclose(y.mean(axis=0), 0, atol=1e-9)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(slowness.delta(y), model.delta, rtol=1e-8)
+    assert np.all(np.diff(model.delta) >= 0)
+
+
+def test_equals_scipy(rng):
+    linalg = pytest.importorskip("scipy.linalg")
+    x = np.cumsum(rng.normal(size=(500, 5)), axis=0) + rng.normal(size=(500, 5))
+    change = np.diff(x, axis=0)
+    values, vectors = linalg.eigh(change.T @ change / len(change), np.cov(x, rowvar=False, bias=True))
+    model = slowness.fit(x)
+    np.testing.assert_allclose(model.delta, values, rtol=1e-8)
+    signs = np.sign(np.sum(model.components * vectors.T, axis=1))
+    np.testing.assert_allclose(model.components * signs[:, None], vectors.T, rtol=1e-6, atol=1e-9)
+
+
+def test_rank_deficient(quadratic):
+    t, x = quadratic
+    y = transform64(slowness.fit(x), x)
+    wide = np.concatenate([x, x[:, :2], np.full((len(x), 1), 7.3), 2 * x[:, 1:2] - x[:, :1]], axis=1)
+    model = slowness.fit(wide)
+    assert int(model.rank) == 5
+    found = transform64(model, wide)
+    np.testing.assert_allclose(np.abs(found[:, :5]), np.abs(y), atol=1e-5)
+    np.testing.assert_array_equal(found[:, 5:], 0)
+    assert np.isnan(model.delta[5:]).all()
+
+
+def test_signs_are_fixed(rng):
+    x = np.cumsum(rng.normal(size=(400, 4)), axis=0)
+    model, again = slowness.fit(x), slowness.fit(x[::-1].copy())
+    np.testing.assert_allclose(again.components, model.components, atol=1e-6)
+
+
+@pytest.mark.parametrize("lag", [1, 3])
+def test_chunks_equal_one_shot(rng, lag):
+    x = np.cumsum(rng.normal(size=(40, 3)), axis=0) + 1000.0
+    mask = rng.random(40) > 0.1
+    with jax.enable_x64(True):
+        whole = slowness.update_moments(slowness.init_moments(3, lag=lag), x, mask=mask)
+        for cuts in ([1, 2, 3, 4, 20], [7, 8], [39], list(range(1, 40))):
+            moments = slowness.init_moments(3, lag=lag)
+            for a, b in itertools.pairwise([0, *cuts, 40]):
+                moments = slowness.update_moments(moments, x[a:b], mask=mask[a:b])
+            for name, found, expected in zip(moments._fields, moments, whole, strict=True):
+                np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-9, err_msg=name)
+        pairs = [(t, t + lag) for t in range(40 - lag) if mask[t] and mask[t + lag]]
+        change = np.stack([x[b] - x[a] for a, b in pairs])
+        assert int(whole.pair_count) == len(pairs)
+        np.testing.assert_allclose(whole.change_scatter, change.T @ change, rtol=1e-10)
+
+
+def test_runs_do_not_touch(rng):
+    runs = [rng.normal(size=(n, 3)) for n in (30, 2, 17)]
+    with jax.enable_x64(True):
+        one_by_one = slowness.init_moments(3)
+        parts = []
+        for run in runs:
+            one_by_one = slowness.update_moments(one_by_one, run, new_run=True)
+            parts.append(slowness.update_moments(slowness.init_moments(3), run))
+        assert int(one_by_one.pair_count) == sum(len(run) - 1 for run in runs)
+        for order in itertools.permutations(parts):
+            merged = slowness.merge_moments(slowness.merge_moments(order[0], order[1]), order[2])
+            np.testing.assert_allclose(merged.scatter, one_by_one.scatter, rtol=1e-10, atol=1e-12)
+            np.testing.assert_allclose(merged.change_scatter, one_by_one.change_scatter, rtol=1e-10, atol=1e-12)
+            assert not merged.tail_valid.any()
+
+
+def test_under_jit_and_vmap(rng):
+    x = jnp.asarray(np.cumsum(rng.normal(size=(2, 200, 3)), axis=1), jnp.float32)
+
+    def deltas(x):
+        return slowness.solve(slowness.update_moments(slowness.init_moments(3), x), 2).delta
+
+    both = jax.jit(jax.vmap(deltas))(x)
+    expected = [slowness.fit(run, 2).delta for run in np.asarray(x)]
+    np.testing.assert_allclose(both, expected, rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        (np.ones((1, 3)), "more than lag = 1 frames, the longest has 1"),
+        (np.full((9, 2), np.nan), r"runs\[0\]: expected finite values, got nan at frame 0, feature 0"),
+        ([np.ones((9, 2)), np.ones((9, 3))], r"runs\[1\]: expected shape \[time, 2\]"),
+        (np.ones((9, 2)), "every feature is constant"),
+        (np.ones(9), "expected shape"),
+    ],
+)
+def test_errors(runs, message):
+    with pytest.raises(ValueError, match=message):
+        slowness.fit(runs)
+
+
+def test_errors_of_the_core():
+    moments = slowness.init_moments(3)
+    for call, message in [
+        (lambda: slowness.init_moments(0), "n_features"),
+        (lambda: slowness.init_moments(2, lag=0), "lag"),
+        (lambda: slowness.update_moments(moments, jnp.ones((4, 2))), r"x: expected shape \[time, 3\]"),
+        (lambda: slowness.merge_moments(moments, slowness.init_moments(2)), "a and b"),
+        (lambda: slowness.solve(moments, 4), "n_components: expected 1 to 3"),
+        (lambda: slowness.transform(slowness.solve(moments), jnp.ones((4, 2))), r"x: expected shape \[..., 3\]"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call()

@@ -1,0 +1,73 @@
+"""Whitened slowness: equality with its definition, and what it must not depend on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sfa_jax import slowness
+
+
+@pytest.fixture
+def pairs(rng):
+    y_tm1 = rng.normal(size=(60, 5)) @ rng.normal(size=(5, 5)) + 2.0
+    return y_tm1 + 0.3 * rng.normal(size=(60, 5)), y_tm1
+
+
+def numpy_loss(y_t, y_tm1, epsilon):
+    both = np.concatenate([y_t, y_tm1])
+    c = np.cov(both, rowvar=False, bias=True)
+    dim = len(c)
+    c = c + epsilon * np.trace(c) / dim * np.eye(dim)
+    white = np.linalg.solve(np.linalg.cholesky(c), (y_t - y_tm1).T)
+    return np.mean(white**2)
+
+
+def test_equals_numpy(pairs):
+    with jax.enable_x64(True):
+        for epsilon in (1e-6, 1e-3, 0.1):
+            found = slowness.whitened_slowness_loss(*pairs, epsilon=epsilon)
+            np.testing.assert_allclose(found, numpy_loss(*pairs, epsilon), rtol=1e-10)
+    found = slowness.whitened_slowness_loss(*(y.astype(np.float32) for y in pairs), epsilon=1e-3)
+    np.testing.assert_allclose(found, numpy_loss(*pairs, 1e-3), rtol=1e-4)
+
+
+def test_invariant_to_linear_maps(pairs, rng):
+    y_t, y_tm1 = pairs
+    mixing = rng.normal(size=(5, 5))
+    with jax.enable_x64(True):
+        loss = slowness.whitened_slowness_loss(y_t, y_tm1, epsilon=1e-12)
+        mixed = slowness.whitened_slowness_loss(y_t @ mixing - 7, y_tm1 @ mixing - 7, epsilon=1e-12)
+        np.testing.assert_allclose(mixed, loss, rtol=1e-6)
+        scaled = slowness.whitened_slowness_loss(100 * y_t, 100 * y_tm1, epsilon=0.1)
+        np.testing.assert_allclose(scaled, slowness.whitened_slowness_loss(y_t, y_tm1, epsilon=0.1), rtol=1e-10)
+        reversed_time = slowness.whitened_slowness_loss(y_tm1, y_t, epsilon=0.1)
+        np.testing.assert_allclose(reversed_time, slowness.whitened_slowness_loss(y_t, y_tm1, epsilon=0.1), rtol=1e-10)
+
+
+def test_white_noise_gives_two(rng):
+    y = jnp.asarray(rng.normal(size=(2, 20_000, 4)), jnp.float32)
+    assert float(slowness.whitened_slowness_loss(y[0], y[1])) == pytest.approx(2.0, abs=0.05)
+
+
+def test_mask_is_leaving_out(pairs):
+    y_t, y_tm1 = (jnp.asarray(y, jnp.float32) for y in pairs)
+    mask = jnp.arange(60) % 4 > 0
+    broken = jnp.where(mask[:, None], y_tm1, jnp.inf)
+    found = slowness.whitened_slowness_loss(y_t, broken, mask=mask)
+    np.testing.assert_allclose(found, slowness.whitened_slowness_loss(y_t[mask], y_tm1[mask]), rtol=1e-5)
+
+
+def test_collapse_is_not_slow(pairs):
+    """A dimension that copies another earns nothing: its direction is noise at epsilon, not slowness."""
+    y_t, y_tm1 = (jnp.asarray(y, jnp.float32) for y in pairs)
+    gradient = jax.grad(lambda y: slowness.whitened_slowness_loss(y, y_tm1))(jnp.concatenate([y_t[:, :4], y_t[:, :1]], 1))
+    assert np.isfinite(gradient).all()
+
+
+def test_log_variance_penalty_is_two_sided():
+    y = jnp.array([[1.0], [-1.0]])
+    assert float(slowness.log_variance_penalty(y)) == 0.0
+    up, down = slowness.log_variance_penalty(2 * y), slowness.log_variance_penalty(y / 2)
+    assert float(up) == pytest.approx(float(down), rel=1e-6)
+    assert float(up) == pytest.approx(np.log(4.0) ** 2, rel=1e-6)

@@ -1,0 +1,33 @@
+"""Every public name exists, is documented, and importing the package stays light."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+ROOMS = ["slowness", "nets", "data", "training", "evaluation"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_public_names(room):
+    module = importlib.import_module(f"sfa_jax.{room}")
+    assert module.__doc__
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if callable(thing):
+            assert thing.__doc__, f"sfa_jax.{room}.{name} has no docstring"
+
+
+def test_import_is_light():
+    """`import sfa_jax` loads nothing; the pure room loads jax and no flax, data or plotting library."""
+    code = """
+import sys, sfa_jax
+heavy = {"jax", "flax", "matplotlib", "PIL", "av", "orbax", "sklearn", "optax"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+import sfa_jax.slowness
+assert not (heavy - {"jax"}) & set(sys.modules), heavy & set(sys.modules)
+import sfa_jax.training
+assert not {"matplotlib", "av", "sklearn"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
