@@ -12,8 +12,12 @@ from ml_collections import config_flags
 
 from sfa_jax import _cli
 
-_CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/, with :ARGUMENT where it takes one.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where to write; a run found there is resumed. New below runs/ if not given.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", help_string="A file of configs/, with :ARGUMENT where it takes one."
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Where to write; a run found there is resumed. New below runs/ if not given."
+)
 
 
 def main(argv: list[str]) -> None:

@@ -4,8 +4,8 @@
 
 Network: three blocks of 3x3 stride-2 convolution, batch normalisation, ReLU (32, 64, 128 channels), global mean, a
 recurrent head [h_t, y_{t-1}] -> 256 -> ReLU -> 32; slowness + variance + correlation loss; Adam. Both sides get the
-same 64x64 uint8 frames and turn them into float within the step. Before the clock starts, loss and gradients of both are
-compared for the same parameters. Rounds alternate between the contestants; medians are printed.
+same 64x64 uint8 frames and turn them into float within the step. Before the clock starts, loss and gradients of both
+are compared for the same parameters. Rounds alternate between the contestants; medians are printed.
 
 Ours takes `--steps` steps a call (one `lax.scan` with donated state), as the library's training loop does. PyTorch runs
 step by step. `--keep-heap` tells glibc to keep freed memory, for both: without it PyTorch pays page faults each step.
@@ -14,6 +14,7 @@ step by step. `--keep-heap` tells glibc to keep freed memory, for both: without 
 import argparse
 import ctypes
 import functools
+import itertools
 import os
 import statistics
 import subprocess
@@ -43,7 +44,7 @@ def init_parameters(seed=0):
 
     blocks = [
         (uniform((3, 3, c_in, c_out), 9 * c_in), np.ones(c_out, np.float32), np.zeros(c_out, np.float32))
-        for c_in, c_out in zip(CHANNELS[:-1], CHANNELS[1:], strict=True)
+        for c_in, c_out in itertools.pairwise(CHANNELS)
     ]
     fan_in = CHANNELS[-1] + DIM
     return {
@@ -116,7 +117,7 @@ def make_torch_model(channels_last=False):
         def __init__(self):
             super().__init__()
             layers = []
-            for c_in, c_out in zip(CHANNELS[:-1], CHANNELS[1:], strict=True):
+            for c_in, c_out in itertools.pairwise(CHANNELS):
                 layers += [nn.Conv2d(c_in, c_out, 3, 2, 1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)]
             self.encoder = nn.Sequential(*layers)
             self.head = nn.Sequential(nn.Linear(CHANNELS[-1] + DIM, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, DIM))
@@ -187,8 +188,8 @@ def random_frames(batch, time_):
 def check_same_computation(frames, tolerance=1e-8):
     """Raises unless both sides have the same loss and gradients; returns the largest relative difference.
 
-    In float64: in float32 a rounding error now and then moves an activation over the kink of a ReLU, and on noise frames
-    one such activation among a million is worth 1e-3 of a gradient, in PyTorch against itself too.
+    In float64: in float32 a rounding error now and then moves an activation over the kink of a ReLU, and on noise
+    frames one such activation among a million is worth 1e-3 of a gradient.
     """
     import jax
     import numpy as np
@@ -218,7 +219,7 @@ def check_same_computation(frames, tolerance=1e-8):
 def flops_per_frame():
     """Multiplications and additions of one training step, a frame: forward, kernel and input gradients."""
     total, side = 0, SIZE
-    for i, (c_in, c_out) in enumerate(zip(CHANNELS[:-1], CHANNELS[1:], strict=True)):
+    for i, (c_in, c_out) in enumerate(itertools.pairwise(CHANNELS)):
         side //= 2
         total += (2 if i == 0 else 3) * 2 * 9 * c_in * c_out * side**2  # images need no gradient
     return total + 3 * 2 * ((CHANNELS[-1] + DIM) * HIDDEN + HIDDEN * DIM)
@@ -269,11 +270,16 @@ def compare(case, rounds, n_steps, with_compile):
     median = {name: statistics.median(values) for name, values in times.items()}
     n_frames = batch * time_
     eager = min(median["default"], median["channels_last"])
-    cells = [f"{n_frames / median[name]:8.0f}" if name in median else "       -" for name in
-             ("ours", "default", "channels_last", "compile")]
+    cells = [
+        f"{n_frames / median[name]:8.0f}" if name in median else "       -"
+        for name in ("ours", "default", "channels_last", "compile")
+    ]
     gflops = flops_per_frame() * n_frames / median["ours"] / 1e9
-    print(f"{case:10s} {' '.join(cells)}   {eager / median['ours']:5.2f}x   {gflops:5.0f}   {difference:.0e}"
-          + ("" if "compile" in median else f"   torch.compile: {note}"), flush=True)
+    print(
+        f"{case:10s} {' '.join(cells)}   {eager / median['ours']:5.2f}x   {gflops:5.0f}   {difference:.0e}"
+        + ("" if "compile" in median else f"   torch.compile: {note}"),
+        flush=True,
+    )
     return gflops
 
 
@@ -311,8 +317,11 @@ def time_to_first_step(case):
             start = time.perf_counter()
             out = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
             total = time.perf_counter() - start
-            print(f"{case}, {name} cache: {total:.1f} s from process start to the end of the first call of 10 steps, "
-                  f"of which trace, compile and run {out.strip()} s", flush=True)
+            print(
+                f"{case}, {name} cache: {total:.1f} s from process start to the end of the first call of 10 steps, "
+                f"of which trace, compile and run {out.strip()} s",
+                flush=True,
+            )
 
 
 def keep_heap():
@@ -344,7 +353,8 @@ def main():
     print("frames/s   |     ours  default  ch.last  compile   | ours/better eager | ours GFLOP/s | largest difference")
     best = max(compare(case, args.rounds, args.steps, not args.no_compile) for case in args.cases)
     ours, theirs = matmul_gflops()
-    print(f"matrix product 2048^3: jax {ours:.0f}, torch {theirs:.0f} GFLOP/s; ours reaches {best / max(ours, theirs):.0%}")
+    ceiling = max(ours, theirs)
+    print(f"matrix product 2048^3: jax {ours:.0f}, torch {theirs:.0f} GFLOP/s; ours reaches {best / ceiling:.0%}")
     if not args.no_startup:
         time_to_first_step(args.cases[0])
 

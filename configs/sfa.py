@@ -37,6 +37,14 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.room.smoothness = placeholder(float)  # of turning, in [0, 1); the preset's if None
     config.data.room.seed = 0
     config.data.photo_pan = ConfigDict()
+    config.data.photo_pan.n_frames = 10_000
+    config.data.photo_pan.n_runs = 1
+    config.data.photo_pan.view = 0.6  # side of the view over the shorter side of the photograph
+    config.data.photo_pan.zoom_range = 1.5
+    config.data.photo_pan.translation_speed = 0.02
+    config.data.photo_pan.rotation_speed = 0.03
+    config.data.photo_pan.zoom_speed = 0.01
+    config.data.photo_pan.seed = 0
 
     config.network = ConfigDict()
     config.network.dim = 32
@@ -56,14 +64,14 @@ def get_config(arg: str = "") -> ConfigDict:
     config.objective.sfa.two_batch = False  # unbiased penalties from two halves of the batch
 
     config.train = ConfigDict()
-    config.train.steps = 1500
+    config.train.steps = 600
     config.train.epochs = 0.0  # instead of steps
     config.train.learning_rate = 1e-3
     config.train.schedule = "cosine"  # or "constant"
     config.train.warmup_steps = 50
     config.train.gradient_clip = 1.0  # of the global norm; 0 for none
     config.train.weight_decay = 0.0
-    config.train.evaluate_every = 500  # steps; a checkpoint is written as often
+    config.train.evaluate_every = 200  # steps; a checkpoint is written as often
     config.train.steps_per_dispatch = 5
     config.train.tensorboard = False
 

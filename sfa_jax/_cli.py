@@ -2,22 +2,16 @@
 
 import errno
 import logging
-import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
+
+import absl.logging
 
 from sfa_jax._errors import InputError
 
 
-def cache_folder() -> Path:
-    """Where decoded frames and compiled programs are kept: `$SFA_JAX_CACHE`, or `sfa_jax` in the user's cache folder."""
-    given = os.environ.get("SFA_JAX_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sfa_jax"
-
-
 def run(main: Callable[[], None]) -> None:
-    """Runs a command to its exit status: 0, also when a signal asked for the end; 1 with one line for a user's error."""
+    """Runs a command: exit status 0, also when a signal asked for the end; 1 and one line for a user's error."""
     from sfa_jax.training import DivergedError, Stopped
 
     _log_to_screen()
@@ -62,8 +56,8 @@ def _last_field(word: str) -> str:
 
 def _fail_full(error: Exception) -> None:
     _fail(
-        f"the disk is full: {error}. What was written before is whole; free some space, or give another --workdir, and run "
-        "again to go on from the last checkpoint"
+        f"the disk is full: {error}. What was written before is whole; free some space and run again with the same "
+        "--workdir to go on from the last checkpoint"
     )
 
 
@@ -93,6 +87,7 @@ class _ScreenHandler(logging.Handler):
 
 
 def _log_to_screen() -> None:
+    absl.logging.set_verbosity(absl.logging.WARNING)  # jax and orbax tell of every backend and every save
     logger = logging.getLogger("sfa_jax")
     if not logger.handlers:
         handler = _ScreenHandler()
@@ -106,6 +101,8 @@ def _use_compilation_cache() -> None:
     """Compiled programs are kept between runs, unless the user has set a place for them."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
+    from sfa_jax.data import cache_root
+
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_root() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

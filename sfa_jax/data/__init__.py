@@ -1,14 +1,29 @@
 """Sources of video, each giving runs of uint8 frames, and the clips drawn from them."""
 
+from sfa_jax.data._cache import cache_root as cache_root
 from sfa_jax.data._clips import Batch as Batch
 from sfa_jax.data._clips import ClipSampler as ClipSampler
 from sfa_jax.data._clips import FrameStore as FrameStore
 from sfa_jax.data._clips import Split as Split
 from sfa_jax.data._clips import split_run as split_run
 from sfa_jax.data._load import load as load
+from sfa_jax.data._photo_pan import photo_pan as photo_pan
 from sfa_jax.data._room import MOVEMENTS as MOVEMENTS
 from sfa_jax.data._room import Movement as Movement
 from sfa_jax.data._room import room as room
 from sfa_jax.data._runs import Run as Run
 
-__all__ = ["MOVEMENTS", "Batch", "ClipSampler", "FrameStore", "Movement", "Run", "Split", "load", "room", "split_run"]
+__all__ = [
+    "MOVEMENTS",
+    "Batch",
+    "ClipSampler",
+    "FrameStore",
+    "Movement",
+    "Run",
+    "Split",
+    "cache_root",
+    "load",
+    "photo_pan",
+    "room",
+    "split_run",
+]

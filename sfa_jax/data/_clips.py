@@ -79,7 +79,8 @@ class FrameStore:
         self.shape = runs[0].frames.shape[1:]
         for run in runs:
             if run.frames.shape[1:] != self.shape:
-                raise InputError(f"{run.name}: frames of {run.frames.shape[1:]}, but {runs[0].name} has {self.shape}; set "
+                raise InputError(
+                    f"{run.name}: frames of {run.frames.shape[1:]}, but {runs[0].name} has {self.shape}; set "
                                  "data.image_size to bring them to one size")  # fmt: skip
         self._parts = [run.frames for run in runs]
         self.lengths = np.array([len(run) for run in runs])
@@ -131,7 +132,13 @@ class ClipSampler:
     """
 
     def __init__(
-        self, lengths: Sequence[int], *, clip_length: int, batch_size: int, order: str = "shuffled", seed: int = 0
+        self,
+        lengths: Sequence[int] | np.ndarray,
+        *,
+        clip_length: int,
+        batch_size: int,
+        order: str = "shuffled",
+        seed: int = 0,
     ):
         if clip_length < 2:
             raise InputError(f"data.clip_length: expected at least 2 frames (one pair), got {clip_length}")

@@ -92,7 +92,9 @@ def _losses(plt: Any, records: Sequence[Mapping[str, Any]]) -> Any:
     steps = [record["step"] for record in train]
     axis.plot(steps, [record["loss"] for record in train], label="loss, training", color="black", linewidth=1)
     for name in terms:
-        axis.plot(steps, [record[name] for record in train], label=f"{name.replace('_', ' ')} term", linewidth=0.8, alpha=0.8)
+        axis.plot(
+            steps, [record[name] for record in train], label=f"{name.replace('_', ' ')} term", linewidth=0.8, alpha=0.8
+        )
     if held_out:
         held_steps, held_loss = [record["step"] for record in held_out], [record["loss"] for record in held_out]
         axis.plot(held_steps, held_loss, "o-", label="loss, held out", color="tab:red", linewidth=1, markersize=4)
@@ -132,5 +134,7 @@ def _maps(plt: Any, code: np.ndarray, truth: Mapping[str, np.ndarray]) -> Any:
             axis.set_yticks([0]), axis.set_yticklabels([])
             axis.set_xticks(np.arange(4) * np.pi / 2), axis.set_xticklabels([])
     figure.colorbar(image, ax=figure.axes[0 : 2 * shown : 2], label="mean feature", shrink=0.8)
-    figure.suptitle("Mean of each feature over the floor (top) and over heading (bottom; the circle is 0), held-out frames")
+    figure.suptitle(
+        "Mean of each feature over the floor (top) and over heading (bottom; the circle is 0), held-out frames"
+    )
     return figure

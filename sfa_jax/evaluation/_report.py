@@ -23,24 +23,27 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
         said.append("COLLAPSED: the code is constant (effective rank 0); it tells nothing about the frames.")
     elif rank < max(2.0, COLLAPSE_SHARE * dim) and dim > 2:
         said.append(
-            f"COLLAPSED: the embedding uses {rank:.1f} of its {dim} dimensions (effective rank); most of them are copies or "
-            "noise. A whitened objective or sfa scaling 'equal' keeps more of them."
+            f"COLLAPSED: the embedding uses {rank:.1f} of its {dim} dimensions (effective rank); most are "
+            "copies or noise. A whitened objective or sfa scaling 'equal' keeps more of them."
         )
     shuffled, reliance = summary.get("shuffle_control_delta"), summary.get("memory_reliance")
     reasons = []
     if shuffled is not None and shuffled < MEMORY_DELTA:
-        reasons.append(f"shown the frames in random order it stays slow (Delta {shuffled:.2f}; an instantaneous code has 2)")
+        reasons.append(
+            f"shown the frames in random order it stays slow (Delta {shuffled:.2f}; an instantaneous code has 2)"
+        )
     if reliance is not None and reliance > MEMORY_RELIANCE:
         reasons.append(f"without y_{{t-1}} it loses {reliance:.0%} of its variance")
     if reasons:
         said.append(
-            f"MEMORY: the slowness of this code comes from its recurrence, not from the frames: {' and '.join(reasons)}. "
-            "Its Delta values are no evidence; compare recurrence 'none'."
+            f"MEMORY: the slowness of this code comes from its recurrence, not from the frames: "
+            f"{' and '.join(reasons)}. Its Delta values are no evidence; compare recurrence 'none'."
         )
     gap = summary.get("slowness_gap")
     if gap is not None and gap > OVERFIT_GAP:
         said.append(
-            f"OVERFIT: held-out frames are {gap:.1f} times less slow than training frames; more video or fewer steps help."
+            f"OVERFIT: held-out frames are {gap:.1f} times less slow than training frames; more video or fewer "
+            "steps help."
         )
     return said
 
@@ -57,7 +60,10 @@ def table(summary: Mapping[str, float]) -> str:
         cells += [_cell(summary.get(f"{prefix}delta/{k}"), ".2g") for k in deltas]
         rows.append([label.replace("_", " "), *cells, _cell(summary.get(f"{prefix}effective_rank"), ".1f")])
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = ["  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))) for row in rows]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 

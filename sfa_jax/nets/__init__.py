@@ -1,6 +1,7 @@
 """Networks that several rooms share: convolutional encoder, recurrent head, and the slow network made of both."""
 
 from sfa_jax.nets._conv import conv2d as conv2d
+from sfa_jax.nets._encoder import POOLS as POOLS
 from sfa_jax.nets._encoder import ConvEncoder as ConvEncoder
 from sfa_jax.nets._encoder import pool_features as pool_features
 from sfa_jax.nets._network import SlowNetwork as SlowNetwork
@@ -8,4 +9,13 @@ from sfa_jax.nets._recurrent import init_head as init_head
 from sfa_jax.nets._recurrent import recurrent_scan as recurrent_scan
 from sfa_jax.nets._recurrent import recurrent_step as recurrent_step
 
-__all__ = ["ConvEncoder", "SlowNetwork", "conv2d", "init_head", "pool_features", "recurrent_scan", "recurrent_step"]
+__all__ = [
+    "POOLS",
+    "ConvEncoder",
+    "SlowNetwork",
+    "conv2d",
+    "init_head",
+    "pool_features",
+    "recurrent_scan",
+    "recurrent_step",
+]

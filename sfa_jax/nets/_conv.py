@@ -16,7 +16,7 @@ Images are NHWC. Integer images hold 0..255 and are divided by 255; every other 
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,8 @@ _CHUNK_BYTES = 2_400_000
 
 # What turns a raw convolution into the next layer's input: relu(x * gain + offset); None takes x as it is.
 Affine = tuple[jax.Array, jax.Array] | None
+
+Moments = tuple[jax.Array, jax.Array, jax.Array]
 
 
 class ConvBlock(NamedTuple):
@@ -61,7 +63,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, *, stride: int = 2) -> jax.Array:
       InputError: for shapes that do not fit each other.
     """
     _check(x, kernel)
-    return _conv(stride, x, kernel)
+    return _conv_moments(stride, x, None, kernel, None)[0]  # XLA drops the moments nobody reads
 
 
 def conv_moments(
@@ -173,7 +175,7 @@ def conv_affine_relu(
     return _activate(conv2d(x, kernel), _fold(scale, bias, mean, var, epsilon), kernel.dtype)
 
 
-def _check(x, kernel):
+def _check(x: jax.Array, kernel: jax.Array) -> None:
     if kernel.ndim != 4 or kernel.shape[0] != kernel.shape[1] or kernel.shape[0] % 2 == 0:
         raise InputError(f"kernel must be [k, k, c_in, c_out] with one odd k, not {kernel.shape}.")
     if x.ndim != 4 or x.shape[3] != kernel.shape[2] or x.shape[0] == 0:
@@ -183,29 +185,46 @@ def _check(x, kernel):
         )
 
 
-def _fold(scale, bias, mean, var, epsilon):
+def _fold(
+    scale: jax.Array, bias: jax.Array, mean: jax.Array, var: jax.Array, epsilon: float
+) -> tuple[jax.Array, jax.Array]:
     gain = scale * lax.rsqrt(var + epsilon)
     return gain, bias - mean * gain
 
 
-def _activate(x, affine: Affine, dtype):
+def _activate(x: jax.Array, affine: Affine, dtype: jnp.dtype) -> jax.Array:
     """The input of a convolution: an image as float, or the ReLU of an affine map of what the last layer left."""
     if jnp.issubdtype(x.dtype, jnp.integer):
         return x.astype(dtype) * jnp.asarray(1 / 255, dtype)
     if affine is None:
         return x.astype(dtype)
     gain, offset = affine
-    return jax.nn.relu(x * gain + offset)
+    return jax.nn.relu(x * _channels(gain) + _channels(offset))
 
 
-def _plain_conv(stride, y, kernel):
+def _activate_backward(x: jax.Array, affine: Affine, y: jax.Array, dy: jax.Array) -> tuple[jax.Array | None, Affine]:
+    """Gradients of `_activate` in x and affine, given its output y; none for integer images."""
+    if jnp.issubdtype(x.dtype, jnp.integer):
+        return None, jax.tree.map(jnp.zeros_like, affine)
+    if affine is None:
+        return dy.astype(x.dtype), None
+    du = jnp.where(y > 0, dy, 0)
+    return du * _channels(affine[0]), ((du * x).sum((0, 1, 2)), du.sum((0, 1, 2)))
+
+
+def _channels(vector: jax.Array) -> jax.Array:
+    """`[c]` -> `[1, 1, 1, c]`."""
+    return vector.reshape(1, 1, 1, -1)
+
+
+def _plain_conv(stride: int, y: jax.Array, kernel: jax.Array) -> jax.Array:
     pad = kernel.shape[0] // 2
     return lax.conv_general_dilated(
         y, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
-def _patches(stride, k, y):
+def _patches(stride: int, k: int, y: jax.Array) -> jax.Array:
     """`[n, H, W, C]` -> `[n, h, w, k k C]`, one strided slice for each place in the kernel."""
     n, height, width, channels = y.shape
     last_i, last_j = (height - 1) // stride * stride, (width - 1) // stride * stride
@@ -221,7 +240,7 @@ def _patches(stride, k, y):
 # --- Chunks -----------------------------------------------------------------------------------------------------------
 
 
-def _n_chunks(stride, x, kernel):
+def _n_chunks(stride: int, x: jax.Array, kernel: jax.Array) -> int:
     """Least number of equal chunks that keeps a chunk's patches within `_CHUNK_BYTES`."""
     n, height, width, _ = x.shape
     k, _, c_in, _ = kernel.shape
@@ -230,216 +249,158 @@ def _n_chunks(stride, x, kernel):
     return fits[0] if fits else n
 
 
-def _split(x, n_chunks):
+def _split(arrays: Any, n_chunks: int) -> Any:
     """`[n, ...]` -> `[n / n_chunks, n_chunks, ...]`: axis 1 counts chunks, axis 0 keeps a sharding over frames."""
-    return x.reshape(-1, n_chunks, *x.shape[1:])
+    return jax.tree.map(lambda x: x.reshape(-1, n_chunks, *x.shape[1:]), arrays)
 
 
-def _merge(x):
-    return x.reshape(-1, *x.shape[2:])
+def _merge(arrays: Any) -> Any:
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), arrays)
 
 
-def _take(x, i):
-    return lax.dynamic_index_in_dim(x, i, axis=1, keepdims=False)
+def _take(arrays: Any, i: jax.Array) -> Any:
+    return jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, axis=1, keepdims=False), arrays)
 
 
-def _put(x, value, i):
+def _put(x: jax.Array, value: jax.Array, i: jax.Array) -> jax.Array:
     return lax.dynamic_update_index_in_dim(x, value, i, axis=1)
 
 
-def _rows(x):
+def _rows(x: jax.Array) -> jax.Array:
     return x.reshape(-1, x.shape[-1])
 
 
-def _chunk_conv(stride, kernel, y):
-    patches = _patches(stride, kernel.shape[0], y)
-    return (_rows(patches) @ kernel.reshape(-1, kernel.shape[-1])).reshape(*patches.shape[:3], -1)
-
-
-def _chunk_conv_vjp(stride, kernel, y, dz, need_dy):
-    """Gradients of a chunk's convolution: kernel as `[c_out, k k c_in]`, and y (None where nobody needs it)."""
-    patches, scatter = jax.vjp(functools.partial(_patches, stride, kernel.shape[0]), y)
-    dkernel = _rows(dz).T @ _rows(patches)
-    if not need_dy:
-        return dkernel, None
-    dpatches = _rows(dz) @ kernel.reshape(-1, kernel.shape[-1]).T
-    return dkernel, scatter(dpatches.reshape(patches.shape))[0]
-
-
-def _out_buffer(stride, x, kernel, n_chunks):
-    n, height, width, _ = x.shape
-    shape = (n // n_chunks, n_chunks, -(-height // stride), -(-width // stride), kernel.shape[-1])
-    return jnp.zeros(shape, kernel.dtype)
-
-
-def _kernel_gradient(dkernel, kernel):
-    return dkernel.T.reshape(kernel.shape)
-
-
-# --- Convolution alone ------------------------------------------------------------------------------------------------
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _conv(stride, x, kernel):
-    def chunked(x, kernel):
-        m = _n_chunks(stride, x, kernel)
-        xs = _split(x, m)
-
-        def body(z, i):
-            z_i = _chunk_conv(stride, kernel, _activate(_take(xs, i), None, kernel.dtype))
-            return _put(z, z_i, i), None
-
-        return _merge(lax.scan(body, _out_buffer(stride, x, kernel, m), jnp.arange(m))[0])
-
-    def plain(x, kernel):
-        return _plain_conv(stride, _activate(x, None, kernel.dtype), kernel)
-
-    return lax.platform_dependent(x, kernel, cpu=chunked, default=plain)
-
-
-def _conv_fwd(stride, x, kernel):
-    return _conv(stride, x, kernel), (x, kernel)
-
-
-def _conv_bwd(stride, residuals, dz):
-    x, kernel = residuals
-    is_image = jnp.issubdtype(x.dtype, jnp.integer)
-
-    def chunked(x, kernel, dz):
-        m = _n_chunks(stride, x, kernel)
-        xs, dzs = _split(x, m), _split(dz, m)
-
-        def body(carry, i):
-            dx, dkernel = carry
-            y_i = _activate(_take(xs, i), None, kernel.dtype)
-            dkernel_i, dy_i = _chunk_conv_vjp(stride, kernel, y_i, _take(dzs, i), not is_image)
-            return (None if is_image else _put(dx, dy_i.astype(x.dtype), i), dkernel + dkernel_i), None
-
-        dkernel = jnp.zeros((kernel.shape[-1], kernel[..., 0].size), kernel.dtype)
-        (dx, dkernel), _ = lax.scan(body, (None if is_image else jnp.zeros_like(xs), dkernel), jnp.arange(m))
-        return None if is_image else _merge(dx), _kernel_gradient(dkernel, kernel)
-
-    def plain(x, kernel, dz):
-        def from_kernel(kernel):
-            return _plain_conv(stride, _activate(x, None, kernel.dtype), kernel)
-
-        if is_image:
-            return None, jax.vjp(from_kernel, kernel)[1](dz)[0]
-        return jax.vjp(lambda x, kernel: _plain_conv(stride, x.astype(kernel.dtype), kernel), x, kernel)[1](dz)
-
-    return lax.platform_dependent(x, kernel, dz, cpu=chunked, default=plain)
-
-
-_conv.defvjp(_conv_fwd, _conv_bwd)
-
-
-# --- Convolution with moments -----------------------------------------------------------------------------------------
-
-
-def _moments(z, weight):
-    """Count, mean and centred sum of squares of z `[..., c]` over all axes but the last, frames weighted."""
+def _moments(z: jax.Array, weight: jax.Array | None) -> Moments:
+    """Count, mean and centred sum of squares of z `[n, h, w, c]` over all axes but the last, frames weighted."""
     per_frame = z[0, ..., 0].size
     if weight is None:
         count = jnp.asarray(z.shape[0] * per_frame, z.dtype)
         mean = z.mean((0, 1, 2))
-        return count, mean, jnp.square(z - mean).sum((0, 1, 2))
+        return count, mean, jnp.square(z - _channels(mean)).sum((0, 1, 2))
     weight = weight.astype(z.dtype)
     count = weight.sum() * per_frame
     weight = weight[:, None, None, None]
     mean = (z * weight).sum((0, 1, 2)) / jnp.maximum(count, 1)
-    return count, mean, (jnp.square(z - mean) * weight).sum((0, 1, 2))
+    return count, mean, (jnp.square(z - _channels(mean)) * weight).sum((0, 1, 2))
 
 
-def _pool_moments(counts, means, squares):
-    """Moments of the union of chunks from each chunk's own: no difference of large squares, so safe in float32."""
-    count = jnp.maximum(counts.sum(), 1)
-    mean = (counts[:, None] * means).sum(0) / count
-    return count, mean, (squares + counts[:, None] * jnp.square(means - mean)).sum(0) / count
+def _pool_moments(counts: jax.Array, means: jax.Array, squares: jax.Array) -> Moments:
+    """Count, mean and variance of all chunks, from each one's own moments.
+
+    No difference of large squares is taken, so it is safe in float32.
+    """
+    counts = counts[:, None]
+    count = jnp.maximum(counts.sum(), 1)  # no valid frame at all: zeros, not NaN
+    mean = (counts * means).sum(0) / count
+    return count, mean, (squares + counts * jnp.square(means - mean[None])).sum(0) / count
+
+
+def _through_moments(
+    dz: jax.Array, z: jax.Array, weight: jax.Array | None, mean: jax.Array, from_mean: jax.Array, from_var: jax.Array
+) -> jax.Array:
+    """Gradient in z, with z's part in the moments: d mean / dz = w / N, d var / dz = 2 w (z - mean) / N."""
+    part = _channels(from_mean) + (z - _channels(mean)) * _channels(from_var)
+    return dz + (part if weight is None else part * weight.astype(z.dtype)[:, None, None, None])
+
+
+# --- The differentiable unit: CPU in chunks, elsewhere plain ----------------------------------------------------------
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _conv_moments(stride, x, affine, kernel, weight):
+def _conv_moments(
+    stride: int, x: jax.Array, affine: Affine, kernel: jax.Array, weight: jax.Array | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     return _conv_moments_fwd(stride, x, affine, kernel, weight)[0]
 
 
-def _conv_moments_fwd(stride, x, affine, kernel, weight):
-    def chunked(x, affine, kernel, weight):
-        m = _n_chunks(stride, x, kernel)
-        xs = _split(x, m)
-        weights = None if weight is None else _split(weight, m)
-
-        def body(z, i):
-            z_i = _chunk_conv(stride, kernel, _activate(_take(xs, i), affine, kernel.dtype))
-            return _put(z, z_i, i), _moments(z_i, None if weights is None else _take(weights, i))
-
-        z, chunk_moments = lax.scan(body, _out_buffer(stride, x, kernel, m), jnp.arange(m))
-        return _merge(z), *_pool_moments(*chunk_moments)
-
-    def plain(x, affine, kernel, weight):
-        z = _plain_conv(stride, _activate(x, affine, kernel.dtype), kernel)
-        count, mean, squares = _moments(z, weight)
-        count = jnp.maximum(count, 1)
-        return z, count, mean, squares / count
-
-    z, count, mean, var = lax.platform_dependent(x, affine, kernel, weight, cpu=chunked, default=plain)
+def _conv_moments_fwd(
+    stride: int, x: jax.Array, affine: Affine, kernel: jax.Array, weight: jax.Array | None
+) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple]:
+    forms = {"cpu": functools.partial(_forward_chunked, stride), "default": functools.partial(_forward_plain, stride)}
+    z, count, mean, var = lax.platform_dependent(x, affine, kernel, weight, **forms)
     return (z, mean, var), (x, affine, kernel, weight, z, mean, count)
 
 
-def _conv_moments_bwd(stride, residuals, cotangents):
+def _conv_moments_bwd(stride: int, residuals: tuple, cotangents: tuple[jax.Array, jax.Array, jax.Array]) -> tuple:
     x, affine, kernel, weight, z, mean, count = residuals
     dz, dmean, dvar = cotangents
-    is_image = jnp.issubdtype(x.dtype, jnp.integer)
-    # A frame's share in the moments: d mean / dz = w / N, d var / dz = 2 w (z - mean) / N.
-    from_mean, from_var = dmean / count, 2 * dvar / count
-
-    def through_moments(dz, z, weight):
-        share = from_mean + (z - mean) * from_var
-        return dz + (share if weight is None else share * weight.astype(z.dtype)[:, None, None, None])
-
-    def chunked(x, affine, kernel, weight, z, dz):
-        m = _n_chunks(stride, x, kernel)
-        xs, zs, dzs = _split(x, m), _split(z, m), _split(dz, m)
-        weights = None if weight is None else _split(weight, m)
-
-        def body(carry, i):
-            dx, daffine, dkernel = carry
-            dz_i = through_moments(_take(dzs, i), _take(zs, i), None if weights is None else _take(weights, i))
-            x_i = _take(xs, i)
-            y_i, activate_vjp = _activate_vjp(x_i, affine, kernel.dtype)
-            dkernel_i, dy_i = _chunk_conv_vjp(stride, kernel, y_i, dz_i, not is_image)
-            dkernel = dkernel + dkernel_i
-            if is_image:
-                return (None, daffine, dkernel), None
-            dx_i, daffine_i = activate_vjp(dy_i)
-            return (_put(dx, dx_i, i), jax.tree.map(jnp.add, daffine, daffine_i), dkernel), None
-
-        dkernel = jnp.zeros((kernel.shape[-1], kernel[..., 0].size), kernel.dtype)
-        init = None if is_image else jnp.zeros_like(xs), jax.tree.map(jnp.zeros_like, affine), dkernel
-        (dx, daffine, dkernel), _ = lax.scan(body, init, jnp.arange(m))
-        return None if is_image else _merge(dx), daffine, _kernel_gradient(dkernel, kernel)
-
-    def plain(x, affine, kernel, weight, z, dz):
-        y, activate_vjp = _activate_vjp(x, affine, kernel.dtype)
-        conv_vjp = jax.vjp(functools.partial(_plain_conv, stride), y, kernel)[1]
-        dy, dkernel = conv_vjp(through_moments(dz, z, weight))
-        dx, daffine = (None, jax.tree.map(jnp.zeros_like, affine)) if is_image else activate_vjp(dy)
-        return dx, daffine, dkernel
-
-    gradients = lax.platform_dependent(x, affine, kernel, weight, z, dz, cpu=chunked, default=plain)
+    moments = mean, dmean / count, 2 * dvar / count
+    forms = {"cpu": functools.partial(_backward_chunked, stride), "default": functools.partial(_backward_plain, stride)}
+    gradients = lax.platform_dependent(x, affine, kernel, weight, z, dz, moments, **forms)
     return *gradients, None if weight is None else jnp.zeros_like(weight)
 
 
-def _activate_vjp(x, affine, dtype):
-    """`_activate` and its gradient in x and affine (not for integer images)."""
-    y = _activate(x, affine, dtype)
-
-    def vjp(dy):
-        if affine is None:
-            return dy.astype(x.dtype), None
-        du = jnp.where(y > 0, dy, 0)
-        return du * affine[0], ((du * x).sum((0, 1, 2)), du.sum((0, 1, 2)))
-
-    return y, vjp
-
-
 _conv_moments.defvjp(_conv_moments_fwd, _conv_moments_bwd)
+
+
+def _forward_plain(
+    stride: int, x: jax.Array, affine: Affine, kernel: jax.Array, weight: jax.Array | None
+) -> tuple[jax.Array, ...]:
+    z = _plain_conv(stride, _activate(x, affine, kernel.dtype), kernel)
+    return z, *_pool_moments(*(moment[None] for moment in _moments(z, weight)))
+
+
+def _backward_plain(
+    stride: int,
+    x: jax.Array,
+    affine: Affine,
+    kernel: jax.Array,
+    weight: jax.Array | None,
+    z: jax.Array,
+    dz: jax.Array,
+    moments: tuple[jax.Array, jax.Array, jax.Array],
+) -> tuple:
+    y = _activate(x, affine, kernel.dtype)
+    dz = _through_moments(dz, z, weight, *moments)
+    dy, dkernel = jax.vjp(functools.partial(_plain_conv, stride), y, kernel)[1](dz)
+    return *_activate_backward(x, affine, y, dy), dkernel
+
+
+def _forward_chunked(
+    stride: int, x: jax.Array, affine: Affine, kernel: jax.Array, weight: jax.Array | None
+) -> tuple[jax.Array, ...]:
+    n_chunks = _n_chunks(stride, x, kernel)
+    xs, weights = _split((x, weight), n_chunks)
+
+    def convolve(z: jax.Array, i: jax.Array) -> tuple[jax.Array, Moments]:
+        patches = _patches(stride, kernel.shape[0], _activate(_take(xs, i), affine, kernel.dtype))
+        z_i = (_rows(patches) @ _rows(kernel)).reshape(*patches.shape[:3], -1)
+        return _put(z, z_i, i), _moments(z_i, _take(weights, i))
+
+    _, height, width, _ = x.shape
+    z = jnp.zeros((*xs.shape[:2], -(-height // stride), -(-width // stride), kernel.shape[-1]), kernel.dtype)
+    z, chunk_moments = lax.scan(convolve, z, jnp.arange(n_chunks))
+    return _merge(z), *_pool_moments(*chunk_moments)
+
+
+def _backward_chunked(
+    stride: int,
+    x: jax.Array,
+    affine: Affine,
+    kernel: jax.Array,
+    weight: jax.Array | None,
+    z: jax.Array,
+    dz: jax.Array,
+    moments: tuple[jax.Array, jax.Array, jax.Array],
+) -> tuple:
+    n_chunks = _n_chunks(stride, x, kernel)
+    xs, zs, dzs, weights = _split((x, z, dz, weight), n_chunks)
+
+    def accumulate(carry: tuple, i: jax.Array) -> tuple[tuple, None]:
+        dx, daffine, dkernel = carry
+        x_i = _take(xs, i)
+        y_i = _activate(x_i, affine, kernel.dtype)
+        patches, scatter = jax.vjp(functools.partial(_patches, stride, kernel.shape[0]), y_i)
+        dz_i = _rows(_through_moments(_take(dzs, i), _take(zs, i), _take(weights, i), *moments))
+        dkernel = dkernel + dz_i.T @ _rows(patches)
+        if dx is not None:
+            (dy_i,) = scatter((dz_i @ _rows(kernel).T).reshape(patches.shape))
+            dx_i, daffine_i = _activate_backward(x_i, affine, y_i, dy_i)
+            dx, daffine = _put(dx, dx_i, i), jax.tree.map(jnp.add, daffine, daffine_i)
+        return (dx, daffine, dkernel), None
+
+    dx = None if jnp.issubdtype(x.dtype, jnp.integer) else jnp.zeros_like(xs)
+    dkernel = jnp.zeros(_rows(kernel).shape[::-1], kernel.dtype)
+    init = dx, jax.tree.map(jnp.zeros_like, affine), dkernel
+    (dx, daffine, dkernel), _ = lax.scan(accumulate, init, jnp.arange(n_chunks))
+    return _merge(dx), daffine, dkernel.T.reshape(kernel.shape)

@@ -63,7 +63,7 @@ class SlowNetwork:
         weight = None if valid is None else valid.reshape(-1).astype(jnp.float32)
         collections = {"params": variables["params"]["encoder"], "batch_stats": variables["batch_stats"]}
         if not train:
-            h = self.encoder.apply(collections, flat, weight)
+            h: Any = self.encoder.apply(collections, flat, weight)
             return h.reshape(*leading, -1), variables["batch_stats"]
         h, updated = self.encoder.apply(collections, flat, weight, train=True, mutable=["batch_stats"])
         return h.reshape(*leading, -1), updated["batch_stats"]

@@ -10,7 +10,6 @@ from jax.typing import ArrayLike, DTypeLike
 
 from sfa_jax.slowness._batch import as_weights, centred_scatter, masked, outer_sum
 
-
 _CHUNK = 4096  # frames that `fit` adds at once
 
 
@@ -18,19 +17,19 @@ class Moments(NamedTuple):
     """What a pass over runs of frames leaves behind; everything `solve` needs.
 
     Attributes:
-      count: valid frames.
+      n_frames: valid frames.
       mean: `[n_features]`.
       scatter: `[n_features, n_features]`, sum of (x - mean)(x - mean)' over the valid frames.
-      pair_count: valid pairs of frames one lag apart.
+      n_pairs: valid pairs of frames one lag apart.
       change_scatter: `[n_features, n_features]`, sum of their (x_t - x_{t-lag})(x_t - x_{t-lag})'.
       tail: `[lag, n_features]`, the last frames of the open run.
       tail_valid: `[lag]`, 1 where a frame of the tail exists and is valid.
     """
 
-    count: jax.Array
+    n_frames: jax.Array
     mean: jax.Array
     scatter: jax.Array
-    pair_count: jax.Array
+    n_pairs: jax.Array
     change_scatter: jax.Array
     tail: jax.Array
     tail_valid: jax.Array
@@ -105,9 +104,7 @@ def update_moments(
     frames, valid = jnp.concatenate([moments.tail, x]), jnp.concatenate([tail_valid, weights])
     pairs = valid[lag:] * valid[:-lag]
     change = masked(frames[lag:] - frames[:-lag], pairs)
-    chunk = Moments(
-        *centred_scatter(x, weights), jnp.sum(pairs), outer_sum(change), frames[-lag:], valid[-lag:]
-    )
+    chunk = Moments(*centred_scatter(x, weights), jnp.sum(pairs), outer_sum(change), frames[-lag:], valid[-lag:])
     return merge_moments(moments, chunk)._replace(tail=chunk.tail, tail_valid=chunk.tail_valid)
 
 
@@ -131,14 +128,14 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
     """
     if a.tail.shape != b.tail.shape:
         raise ValueError(f"a and b: expected equal [lag, n_features], got {a.tail.shape} and {b.tail.shape}")
-    count = a.count + b.count
-    share = b.count / jnp.maximum(count, 1)
+    n_frames = a.n_frames + b.n_frames
+    share = b.n_frames / jnp.maximum(n_frames, 1)
     shift = b.mean - a.mean
     return Moments(
-        count=count,
+        n_frames=n_frames,
         mean=a.mean + share * shift,
-        scatter=a.scatter + b.scatter + (a.count * share) * jnp.outer(shift, shift),
-        pair_count=a.pair_count + b.pair_count,
+        scatter=a.scatter + b.scatter + (a.n_frames * share) * jnp.outer(shift, shift),
+        n_pairs=a.n_pairs + b.n_pairs,
         change_scatter=a.change_scatter + b.change_scatter,
         tail=jnp.zeros_like(a.tail),
         tail_valid=jnp.zeros_like(a.tail_valid),
@@ -148,10 +145,10 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
 def solve(moments: Moments, n_components: int | None = None, *, rcond: float | None = None) -> LinearSFA:
     """Linear slow feature analysis: the directions of least change among those of unit variance.
 
-    Solves Cdot w = Delta C w with w'Cw = 1, in order of Delta, where C is the covariance and Cdot the mean outer product
-    of the (uncentred) differences. Features are first brought to unit variance; directions in which the correlation
-    matrix has an eigenvalue of at most `rcond` times its largest are left out. The sign of a component makes its
-    largest entry, in units of the features' deviations, positive.
+    Solves Cdot w = Delta C w with w'Cw = 1, in order of Delta, where C is the covariance and Cdot the mean outer
+    product of the (uncentred) differences. Features are first brought to unit variance; directions in which the
+    correlation matrix has an eigenvalue of at most `rcond` times its largest are left out. The sign of a component
+    makes its largest entry, in units of the features' deviations, positive.
 
     Args:
       moments: of the data.
@@ -175,8 +172,8 @@ def solve(moments: Moments, n_components: int | None = None, *, rcond: float | N
     cut = n_features * float(jnp.finfo(dtype).eps) if rcond is None else rcond
     highest = jax.lax.Precision.HIGHEST
 
-    c = moments.scatter / jnp.maximum(moments.count, 1)
-    cdot = moments.change_scatter / jnp.maximum(moments.pair_count, 1)
+    c = moments.scatter / jnp.maximum(moments.n_frames, 1)
+    cdot = moments.change_scatter / jnp.maximum(moments.n_pairs, 1)
     variance = jnp.diagonal(c)
     # Centring rounds: a constant feature on an offset keeps a variance of the order of (eps offset)^2.
     floor = jnp.square(4 * float(jnp.finfo(dtype).eps) * moments.mean)
@@ -260,8 +257,8 @@ def fit(
         if not np.isfinite(run).all():
             frame, feature = np.argwhere(~np.isfinite(run))[0]
             raise ValueError(
-                f"runs[{number}]: expected finite values, got {run[frame, feature]} at frame {frame}, feature {feature}; "
-                "remove or fill such frames (a gap splits a run into two)"
+                f"runs[{number}]: expected finite values, got {run[frame, feature]} at frame {frame}, feature "
+                f"{feature}; remove or fill such frames (a gap splits a run into two)"
             )
     longest = max((len(run) for run in arrays), default=0)
     if longest <= lag:

@@ -97,9 +97,9 @@ def sfa_loss(
     y_t: ArrayLike,
     y_tm1: ArrayLike,
     *,
-    slowness_weight: ArrayLike = 1.0,
-    variance_weight: ArrayLike = 1.0,
-    correlation_weight: ArrayLike = 1.0,
+    slowness_weight: float | jax.Array = 1.0,
+    variance_weight: float | jax.Array = 1.0,
+    correlation_weight: float | jax.Array = 1.0,
     mask: ArrayLike | None = None,
 ) -> SFALoss:
     """Statistic of the batch: slowness plus soft whitening, the published objective of neural SFA.

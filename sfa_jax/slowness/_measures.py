@@ -85,7 +85,9 @@ def effective_rank(y: ArrayLike) -> jax.Array:
     2.0
     """
     y = as_samples(y, "y")
-    shifted = y - jnp.expand_dims(y.reshape(-1, y.shape[-1])[0], tuple(range(y.ndim - 1)))  # exactly 0 for a constant; a rounded mean would leave noise
+    shifted = y - jnp.expand_dims(
+        y.reshape(-1, y.shape[-1])[0], tuple(range(y.ndim - 1))
+    )  # exactly 0 for a constant; a rounded mean would leave noise
     values = jnp.maximum(jnp.linalg.eigvalsh(covariance(shifted, jnp.ones(y.shape[:-1], y.dtype))), 0)
     resolution = jnp.finfo(y.dtype).eps * jnp.max(jnp.abs(y), initial=0.0)
     values = jnp.where(values > jnp.square(4 * resolution), values, 0)

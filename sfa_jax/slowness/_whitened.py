@@ -12,8 +12,8 @@ def whitened_slowness_loss(
 ) -> jax.Array:
     """Statistic of the batch: the mean Delta value of the embedding after whitening it.
 
-    L = mean of (L^-1 (y_t - y_{t-1}))^2 = tr(C^-1 Cdot) / dim, where C + epsilon tr(C)/dim I = L L', C is the covariance
-    of both frames of all pairs together and Cdot the mean outer product of the differences.
+    L = mean of (L^-1 (y_t - y_{t-1}))^2 = tr(C^-1 Cdot) / dim, where C + epsilon tr(C)/dim I = L L', C is the
+    covariance of both frames of all pairs together and Cdot the mean outer product of the differences.
 
     There are no weights to tune: any invertible linear map of the embedding leaves the loss as it is (up to epsilon).
     White noise gives 2. As epsilon is relative to the mean variance, shrinking the embedding gains nothing; for the

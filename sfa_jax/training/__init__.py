@@ -2,8 +2,11 @@
 
 from sfa_jax.training._driver import DivergedError as DivergedError
 from sfa_jax.training._driver import train_and_evaluate as train_and_evaluate
+from sfa_jax.training._embeddings import write_embeddings as write_embeddings
+from sfa_jax.training._inputs import load_runs as load_runs
 from sfa_jax.training._model import SlowModel as SlowModel
 from sfa_jax.training._model import restore_model as restore_model
+from sfa_jax.training._model import restore_run as restore_run
 from sfa_jax.training._objectives import make_objective as make_objective
 from sfa_jax.training._signals import Stopped as Stopped
 from sfa_jax.training._steps import TrainState as TrainState
@@ -18,10 +21,13 @@ __all__ = [
     "Stopped",
     "TrainState",
     "init_state",
+    "load_runs",
     "make_objective",
     "make_optimizer",
     "make_train_step",
     "make_update",
     "restore_model",
+    "restore_run",
     "train_and_evaluate",
+    "write_embeddings",
 ]

@@ -4,7 +4,6 @@ Each step's folder has three items: `state`, a nested dict of arrays that can be
 `config`, the resolved config as JSON; `data`, the position in the data as JSON.
 """
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,18 @@ from sfa_jax._errors import InputError
 from sfa_jax.training._steps import TrainState
 
 _METRIC = "held_out_loss"
-_TREE = "state"
 
 
 class Checkpoints:
     """The checkpoints of one run: written in the background, the latest and the best are kept."""
 
     def __init__(self, folder: Path):
-        for name in ("absl", "orbax"):  # orbax tells of every save; a run's own lines are enough
-            logging.getLogger(name).setLevel(logging.WARNING)
         policy = checkpoint_managers.AnyPreservationPolicy(
             [
                 checkpoint_managers.LatestN(1),
-                checkpoint_managers.BestN(get_metric_fn=_metric, reverse=True, n=1, keep_checkpoints_without_metrics=False),
+                checkpoint_managers.BestN(
+                    get_metric_fn=_metric, reverse=True, n=1, keep_checkpoints_without_metrics=False
+                ),
             ]
         )
         options = ocp.CheckpointManagerOptions(
@@ -41,7 +39,12 @@ class Checkpoints:
             keep_checkpoints_without_metrics=False,
             cleanup_tmp_directories=True,
         )
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        handlers = {
+            "state": ocp.StandardCheckpointHandler(),
+            "config": ocp.JsonCheckpointHandler(),
+            "data": ocp.JsonCheckpointHandler(),
+        }
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
 
     @property
     def latest_step(self) -> int | None:
@@ -51,7 +54,9 @@ class Checkpoints:
     def best_step(self) -> int | None:
         return self._manager.best_step()
 
-    def save(self, state: TrainState, config: Mapping[str, Any], data: Mapping[str, Any], held_out_loss: float | None) -> None:
+    def save(
+        self, state: TrainState, config: Mapping[str, Any], data: Mapping[str, Any], held_out_loss: float | None
+    ) -> None:
         """Starts writing; returns once the arrays are copied, so that the state may be donated afterwards."""
         step = int(state.step)
         items = ocp.args.Composite(
@@ -71,14 +76,19 @@ class Checkpoints:
         target = flax.serialization.to_state_dict(like)
         _check_leaves(self._saved_leaves(step), target, step)
         items = ocp.args.Composite(state=ocp.args.StandardRestore(jax.tree.map(_abstract, target)))
-        restored = self._manager.restore(step, args=items)[_TREE]
+        restored = self._manager.restore(step, args=items)["state"]
         return flax.serialization.from_state_dict(like, restored)
 
-    def restore_dict(self, step: int) -> dict[str, Any]:
-        """The `state` of a step as a nested dict on one device, whatever wrote it."""
+    def restore_items(self, step: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """`(state, config, data)` of a step; the state as a nested dict on one device, whatever wrote it."""
         sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(fallback_sharding=sharding))
-        return self._manager.restore(step, args=items)[_TREE]
+        items = ocp.args.Composite(
+            state=ocp.args.StandardRestore(fallback_sharding=sharding),
+            config=ocp.args.JsonRestore(),
+            data=ocp.args.JsonRestore(),
+        )
+        restored = self._manager.restore(step, args=items)
+        return restored["state"], restored["config"], restored["data"]
 
     def wait(self) -> None:
         """Returns once everything is on disk; raises what went wrong while it was written."""
@@ -88,7 +98,7 @@ class Checkpoints:
         self._manager.close()
 
     def _saved_leaves(self, step: int) -> dict[str, tuple[tuple[int, ...], str]]:
-        metadata = self._manager.item_metadata(step)[_TREE]
+        metadata = self._manager.item_metadata(step)["state"]
         tree = getattr(metadata, "tree", metadata)
         return {name: (tuple(leaf.shape), str(np.dtype(leaf.dtype))) for name, leaf in _named_leaves(tree)}
 

@@ -17,11 +17,12 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from sfa_jax._errors import InputError
-from sfa_jax.data import Batch, ClipSampler, FrameStore, Run, load, split_run
+from sfa_jax.data import Batch, ClipSampler, FrameStore
 from sfa_jax.training._checkpoints import Checkpoints
+from sfa_jax.training._inputs import Inputs, load_inputs
 from sfa_jax.training._metrics import MetricsFile
 from sfa_jax.training._progress import Progress
-from sfa_jax.training._signals import StopSignals, Stopped
+from sfa_jax.training._signals import Stopped, StopSignals
 from sfa_jax.training._slow_network import SlowNetworkJob
 from sfa_jax.training._steps import Metrics, TrainState, make_update
 
@@ -61,29 +62,12 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
     workdir = Path(workdir)
     _write_config(config, workdir)
     with StopSignals() as signals:
-        runs = _load_runs(config)
-        splits = [split_run(len(run), holdout=config.evaluation.holdout, gap=config.evaluation.gap) for run in runs]
-        training = [run.part(0, split.train_stop) for run, split in zip(runs, splits, strict=True)]
-        held_out = sum(len(run) - split.held_out_start for run, split in zip(runs, splits, strict=True))
-        if not held_out:
-            _log.warning("evaluation.holdout: no run is long enough to hold frames out; every measure is on training frames")
-        store = FrameStore(training)
-        _check_change(training)
-        _log.info(
-            "data: %d runs, %d frames of %dx%dx%d for training, %d held out", len(runs), len(store), *store.shape, held_out
-        )
-        sampler = ClipSampler(
-            store.lengths,
-            clip_length=config.data.clip_length,
-            batch_size=config.data.batch_size,
-            order=config.data.order,
-            seed=config.seed,
-        )
-        n_steps = _n_steps(config.train, sampler)
-        job = SlowNetworkJob(config, runs, splits, sampler, n_steps)
+        inputs = load_inputs(config)
+        n_steps = _n_steps(config.train, inputs.sampler)
+        job = SlowNetworkJob(config, inputs, n_steps)
         checkpoints = Checkpoints(workdir / "checkpoints")
         try:
-            return _run(job, config, workdir, store, sampler, n_steps, checkpoints, signals)
+            return _run(job, config, workdir, inputs, n_steps, checkpoints, signals)
         finally:
             checkpoints.close()
 
@@ -92,12 +76,12 @@ def _run(
     job: Job,
     config: Any,
     workdir: Path,
-    store: FrameStore,
-    sampler: ClipSampler,
+    inputs: Inputs,
     n_steps: int,
     checkpoints: Checkpoints,
     signals: StopSignals,
 ) -> dict[str, float]:
+    store, sampler = inputs.store, inputs.sampler
     mesh = _mesh(sampler.batch_size)
     everywhere, shared = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(None, "data"))
     state = jax.jit(job.init, out_shardings=everywhere)()
@@ -107,7 +91,7 @@ def _run(
         _log.info("resumed at step %d of %d from %s", start, n_steps, workdir)
     update = jax.jit(make_update(job.update), donate_argnums=0, out_shardings=everywhere)
     frames = jax.device_put(store.all(), everywhere) if store.in_memory else None
-    saved = {"config": config.to_dict(), "data": {"seed": config.seed, "order": config.data.order}}
+    saved = {"config": json.loads(config.to_json()), "data": {"frame_shape": list(store.shape)}}
 
     def save(state: TrainState, held_out_loss: float | None) -> None:
         checkpoints.save(state, saved["config"], saved["data"] | {"step": int(state.step)}, held_out_loss)
@@ -137,8 +121,8 @@ def _run(
             if signals.requested:
                 checkpoints.wait()
                 raise Stopped(
-                    f"stopped by {signals.requested}: step {step} of {n_steps} is saved in {workdir}; run again with the same "
-                    "--workdir to go on"
+                    f"stopped by {signals.requested}: step {step} of {n_steps} is saved in {workdir}; run again with "
+                    "the same --workdir to go on"
                 )
         _log.info("measuring the run")
         with signals.held():
@@ -183,8 +167,8 @@ def _check_finite(found: Metrics, start: int, checkpoints: Checkpoints) -> dict[
 def _n_steps(config: Any, sampler: ClipSampler) -> int:
     if (config.steps > 0) == (config.epochs > 0):
         raise InputError(
-            f"train.steps, train.epochs: expected exactly one above 0, got {config.steps} and {config.epochs}; set the other "
-            "to 0"
+            f"train.steps, train.epochs: expected exactly one above 0, got {config.steps} and {config.epochs}; "
+            "set the other to 0"
         )
     for name in ("evaluate_every", "steps_per_dispatch"):
         if config[name] < 1:
@@ -197,34 +181,10 @@ def _mesh(batch_size: int) -> jax.sharding.Mesh:
     devices = jax.local_devices()
     n = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
     if n < len(devices):
-        _log.warning("%d of %d devices are used: data.batch_size=%d is not a multiple of more", n, len(devices), batch_size)
+        _log.warning(
+            "%d of %d devices are used: data.batch_size=%d is not a multiple of more", n, len(devices), batch_size
+        )
     return jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices[:n])
-
-
-def _load_runs(config: Any) -> list[Run]:
-    data = config.data
-    return load(
-        data.path,
-        image_size=data.image_size,
-        stride=data.stride,
-        greyscale=data.greyscale,
-        split_cuts=data.split_cuts,
-        cache_dir=data.cache_dir or None,
-        room=data.room.to_dict(),
-        photo_pan=data.photo_pan.to_dict(),
-    )
-
-
-def _check_change(runs: Sequence[Run]) -> None:
-    first = runs[0].frames[0]
-    for run in runs:
-        for start in range(0, len(run), 1024):
-            if (run.frames[start : start + 1024] != first).any():
-                return
-    raise InputError(
-        f"{runs[0].name}: all {sum(len(run) for run in runs)} training frames are the same; slowness needs something that "
-        "changes. Give another video, or another part of it"
-    )
 
 
 def _write_config(config: Any, workdir: Path) -> None:
@@ -234,15 +194,17 @@ def _write_config(config: Any, workdir: Path) -> None:
             raise PermissionError("not writable")
     except OSError as error:
         raise InputError(
-            f"--workdir={workdir}: cannot make or write this folder ({error.strerror or error}); give a path below a folder "
-            "that exists and is writable"
+            f"--workdir={workdir}: cannot make or write this folder ({error.strerror or error}); give a path below a "
+            "folder that exists and is writable"
         ) from None
     path = workdir / "config.json"
     resolved = json.loads(config.to_json())
     if path.exists():
         before = json.loads(path.read_text())
         for name in _differences(before, resolved):
-            _log.warning("config: %s differs from the run that %s was started with; the new value is used", name, workdir)
+            _log.warning(
+                "config: %s differs from the run that %s was started with; the new value is used", name, workdir
+            )
     _write_json(path, resolved)
 
 

@@ -48,7 +48,9 @@ class MetricsFile:
     def __enter__(self) -> "MetricsFile":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -75,5 +77,7 @@ def _open_board(folder: Path) -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
-        raise InputError("train.tensorboard: needs tensorboardX; install it with pip install 'sfa_jax[tensorboard]'") from None
+        raise InputError(
+            "train.tensorboard: needs tensorboardX; install it with pip install 'sfa_jax[tensorboard]'"
+        ) from None
     return SummaryWriter(str(folder))

@@ -1,7 +1,6 @@
 """A trained network as one function, from frames to the slow code."""
 
 import functools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sfa_jax._errors import InputError
-from sfa_jax.nets import SlowNetwork, recurrent_step
+from sfa_jax.nets import POOLS, SlowNetwork, recurrent_step
 from sfa_jax.training._checkpoints import Checkpoints
 
 _CHUNK = 256  # frames encoded at once
@@ -25,10 +24,12 @@ class SlowModel:
       network: the sizes.
       variables: `{"params", "batch_stats"}`.
       readout: `mean [dim]` and `matrix [dim, dim]`.
+      frame_shape: `(height, width, channel)` of the frames it was trained on, and takes.
     """
 
-    def __init__(self, network: SlowNetwork, variables: Any, readout: dict[str, Any]):
+    def __init__(self, network: SlowNetwork, variables: Any, readout: dict[str, Any], frame_shape: tuple[int, ...]):
         self.network, self.variables, self.readout = network, variables, readout
+        self.frame_shape = tuple(frame_shape)
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """The code `[time, dim]` of the frames `[time, height, width, channel]` of one run, uint8 or in [0, 1]."""
@@ -49,6 +50,10 @@ class SlowModel:
 
     def _in_chunks(self, run: Callable[..., tuple[jax.Array, jax.Array]], frames: np.ndarray) -> np.ndarray:
         """Runs over chunks of one fixed shape, padded at the end, so that a run of any length compiles once."""
+        if frames.shape[1:] != self.frame_shape:
+            raise ValueError(
+                f"frames: expected shape [time, {', '.join(map(str, self.frame_shape))}], got {frames.shape}"
+            )
         y, carry = [], self.network.init_carry(1)
         for start in range(0, len(frames), _CHUNK):
             chunk = np.asarray(frames[start : start + _CHUNK])
@@ -69,7 +74,9 @@ def _carry_on(network: SlowNetwork) -> Callable[..., Any]:
 def _forget(network: SlowNetwork) -> Callable[..., Any]:
     def embed(variables: Any, frames: jax.Array, y_before: jax.Array) -> jax.Array:
         h, _ = network.encode(variables, frames)
-        return recurrent_step(variables["params"]["head"], jnp.broadcast_to(y_before, (*h.shape[:-1], y_before.size)), h)
+        return recurrent_step(
+            variables["params"]["head"], jnp.broadcast_to(y_before, (*h.shape[:-1], y_before.size)), h
+        )
 
     return jax.jit(embed)
 
@@ -80,8 +87,6 @@ def make_network(config: Any) -> SlowNetwork:
     Raises:
       InputError: an unknown pooling or recurrence, or a size below 1.
     """
-    from sfa_jax.nets._encoder import POOLS
-
     if config.pool not in POOLS:
         raise InputError(f"network.pool: expected one of {POOLS}, got {config.pool!r}")
     if min(config.dim, config.hidden, *config.channels) < 1:
@@ -92,46 +97,35 @@ def make_network(config: Any) -> SlowNetwork:
         raise InputError(f"network.{error}") from None
 
 
-def read_config(workdir: Path) -> ConfigDict:
-    """The config that a run was started with.
-
-    Raises:
-      InputError: there is no run, or its file cannot be read.
-    """
-    path = workdir / "config.json"
-    try:
-        return ConfigDict(json.loads(path.read_text()))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected the --workdir of a run of train.py") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: expected the JSON config of a run, but {error}") from None
-
-
-def restore_model(workdir: str | Path, *, best: bool = False) -> SlowModel:
-    """Rebuilds the function frames -> code from a run's checkpoint.
+def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[SlowModel, ConfigDict]:
+    """Rebuilds what a run learned from its checkpoint.
 
     Args:
       workdir: of a run of `train.py`.
       best: the checkpoint of the lowest held-out loss instead of the latest.
 
     Returns:
-      A `SlowModel`.
+      The function frames -> code, and the config that the checkpoint was made with.
 
     Raises:
-      InputError: there is no run or no checkpoint in it.
+      InputError: there is no run, or no finished checkpoint in it.
     """
-    workdir = Path(workdir)
-    config = read_config(workdir)
-    folder = workdir / "checkpoints"
+    folder = Path(workdir) / "checkpoints"
     if not folder.is_dir():
-        raise InputError(f"{folder}: no checkpoint yet; run train.py with --workdir={workdir} first")
+        raise InputError(f"{folder}: no such folder; expected the --workdir of a run of train.py")
     checkpoints = Checkpoints(folder)
     try:
         step = checkpoints.best_step if best else checkpoints.latest_step
         if step is None:
             raise InputError(f"{folder}: no finished checkpoint; run train.py with --workdir={workdir} to go on")
-        state = checkpoints.restore_dict(step)
+        state, config, data = checkpoints.restore_items(step)
     finally:
         checkpoints.close()
+    config = ConfigDict(config)
     variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
-    return SlowModel(make_network(config.network), variables, state["readout"])
+    return SlowModel(make_network(config.network), variables, state["readout"], data["frame_shape"]), config
+
+
+def restore_model(workdir: str | Path, *, best: bool = False) -> SlowModel:
+    """The function frames -> code of a run: the first of `restore_run`, which says the rest."""
+    return restore_run(workdir, best=best)[0]

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from sfa_jax._errors import InputError
 from sfa_jax.slowness import (

@@ -29,7 +29,9 @@ class StopSignals:
                 self._before[number] = signal.signal(number, self._catch)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
@@ -44,4 +46,6 @@ class StopSignals:
     def _catch(self, number: int, frame: FrameType | None) -> None:
         self.requested = signal.Signals(number).name
         if not self._holding:
-            raise Stopped(f"stopped by {self.requested}; what was saved before stays, run again with the same --workdir to go on")
+            raise Stopped(
+                f"stopped by {self.requested}; what was saved before stays, run again with the same --workdir to go on"
+            )

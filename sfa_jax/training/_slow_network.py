@@ -10,11 +10,12 @@ import numpy as np
 
 from sfa_jax import evaluation
 from sfa_jax._errors import InputError
-from sfa_jax.data import Batch, ClipSampler, Run, Split
 from sfa_jax.slowness import LinearSFA, effective_rank, memory_reliance, shuffle_control_delta
+from sfa_jax.training._embeddings import write_embeddings
+from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._model import SlowModel, make_network
 from sfa_jax.training._objectives import make_objective
-from sfa_jax.training._steps import Metrics, TrainState, init_state, make_optimizer, make_train_step
+from sfa_jax.training._steps import TrainState, init_state, make_optimizer, make_train_step
 
 _QUICK_FRAMES = 20_000  # training frames of a measure taken during training, and of the baselines
 _CONTROL_FRAMES = 4_000  # frames that the shuffle control runs on, counted over all orders
@@ -43,27 +44,30 @@ class SlowNetworkJob:
 
     Args:
       config: the resolved config.
-      runs: whole runs of frames.
-      splits: where each is cut.
-      sampler: of the training clips.
+      inputs: the data.
       n_steps: length of the whole training.
 
     Raises:
       InputError: an option is out of range, or options do not fit each other.
     """
 
-    def __init__(self, config: Any, runs: Sequence[Run], splits: Sequence[Split], sampler: ClipSampler, n_steps: int):
-        self._config, self._runs, self._sampler = config, runs, sampler
+    def __init__(self, config: Any, inputs: Inputs, n_steps: int):
+        self._config, self._runs, self._batch_size = config, inputs.runs, inputs.sampler.batch_size
+        self._frame_shape = inputs.store.shape
         self._network = make_network(config.network)
         self._objective = make_objective(config.objective, config.network.dim)
         if config.objective.lag >= config.data.clip_length:
             raise InputError(
-                f"objective.lag: expected less than data.clip_length = {config.data.clip_length}, got {config.objective.lag}"
+                f"objective.lag: expected less than data.clip_length = {config.data.clip_length}, "
+                f"got {config.objective.lag}"
             )
         self._optimizer = make_optimizer(config.train, n_steps)
         self.update = make_train_step(self._network, self._objective, self._optimizer)
         self._loss = jax.jit(self._objective)
-        parts = [(Part(i, 0, s.train_stop), Part(i, s.held_out_start, len(runs[i]))) for i, s in enumerate(splits)]
+        parts = [
+            (Part(i, 0, s.train_stop), Part(i, s.held_out_start, len(inputs.runs[i])))
+            for i, s in enumerate(inputs.splits)
+        ]
         self._train = [train for train, _ in parts]
         self._held_out = [held_out for _, held_out in parts if held_out.start < held_out.stop]
         self._n_held_out = sum(part.stop - part.start for part in self._held_out)
@@ -71,8 +75,7 @@ class SlowNetworkJob:
 
     def init(self) -> TrainState:
         key = jax.random.key(self._config.seed)
-        shape = self._runs[0].frames.shape[1:]
-        return init_state(key, self._network, self._optimizer, shape, self._sampler.batch_size)
+        return init_state(key, self._network, self._optimizer, self._frame_shape, self._batch_size)
 
     def evaluate(self, state: TrainState, *, final: bool) -> tuple[TrainState, Measured, dict[str, float]]:
         """Solves the readout on the training frames and measures the loss on the held-out ones.
@@ -84,9 +87,9 @@ class SlowNetworkJob:
         reset = np.zeros(y.shape[:2], bool)
         reset[0, np.cumsum([0, *(len(part) for part in measured.held_out[:-1])])] = True
         loss, _ = self._loss(y, np.ones_like(reset), reset)
-        solved = {"mean": measured.readout.mean, "matrix": np.asarray(measured.readout.components).T}
+        found = {"mean": measured.readout.mean, "matrix": np.asarray(measured.readout.components).T}
         place = state.readout["mean"].sharding
-        solved = {name: jax.device_put(np.asarray(value, np.float32), place) for name, value in solved.items()}
+        solved = {name: jax.device_put(np.asarray(value, np.float32), place) for name, value in found.items()}
         metrics = {"loss": float(loss), "effective_rank": float(effective_rank(y[0]))}
         return state._replace(readout=solved), measured, metrics
 
@@ -101,20 +104,29 @@ class SlowNetworkJob:
         )
         summary |= self._controls(model, measured) | self._baselines()
         summary["held_out_frames"] = float(self._n_held_out)
-        self._write_embeddings(workdir / "embeddings.npz", [model.read_out(y) for y in measured.whole])
+        code = [model.read_out(y) for y in measured.whole]
+        write_embeddings(workdir / "embeddings.npz", code, self._runs, self._is_held_out())
         if self._config.evaluation.plots:
-            code = [model.read_out(y)[:, : int(measured.readout.rank)] for y in measured.held_out]
-            evaluation.plot_run(workdir / "plots", code, held_truth, records)
+            shown = [model.read_out(y)[:, : int(measured.readout.rank)] for y in measured.held_out]
+            evaluation.plot_run(workdir / "plots", shown, held_truth, records)
         return summary
+
+    def _is_held_out(self) -> list[np.ndarray]:
+        held_out = [np.zeros(len(run), bool) for run in self._runs]
+        for part in self._held_out if self._n_held_out else []:
+            held_out[part.run][part.start : part.stop] = True
+        return held_out
 
     def _model(self, state: TrainState) -> SlowModel:
         variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return SlowModel(self._network, variables, state.readout)
+        return SlowModel(self._network, variables, state.readout, self._frame_shape)
 
     def _measure(self, model: SlowModel, final: bool) -> Measured:
         if final:
             whole = [model.embed(run.frames) for run in self._runs]
-            train, held_out = ([whole[p.run][p.start : p.stop] for p in parts] for parts in (self._train, self._held_out))
+            train, held_out = (
+                [whole[p.run][p.start : p.stop] for p in parts] for parts in (self._train, self._held_out)
+            )
         else:
             whole = []
             train, held_out = (
@@ -139,7 +151,7 @@ class SlowNetworkJob:
         if rank == 0:
             return {}
 
-        def code(x: jax.Array) -> jax.Array:
+        def code(x: jax.Array | np.ndarray) -> jax.Array:
             return jnp.asarray(model(np.asarray(x))[:, :rank])
 
         key = jax.random.key(self._config.seed)
@@ -158,11 +170,11 @@ class SlowNetworkJob:
         untrained = self._untrained(np.concatenate([part[::every] for part in frames[0]]))
         embedded = {
             "pca": evaluation.pca_codes(*frames, self._network.dim),
-            "untrained": tuple([untrained.embed(part) for part in parts] for parts in frames),
+            "untrained": ([untrained.embed(part) for part in frames[0]], [untrained.embed(part) for part in frames[1]]),
         }
-        measures = {}
-        for name, codes in embedded.items():
-            found = evaluation.code_measures(*codes, self._truth(train), self._truth(held_out))
+        measures: dict[str, float] = {}
+        for name, (y_train, y_held_out) in embedded.items():
+            found = evaluation.code_measures(y_train, y_held_out, self._truth(train), self._truth(held_out))
             measures |= {f"baseline/{name}/{measure}": value for measure, value in found.items()}
         return measures
 
@@ -173,22 +185,7 @@ class SlowNetworkJob:
         collections = {"params": state.params["encoder"], "batch_stats": state.batch_stats}
         calibrate = jax.jit(lambda x: encoder.apply(collections, x, train=True, mutable=["batch_stats"])[1])
         variables = {"params": state.params, **calibrate(frames)}
-        return SlowModel(self._network, variables, state.readout)
-
-    def _write_embeddings(self, path: Path, code: Sequence[np.ndarray]) -> None:
-        names = self._truth([self._train[0]])[0]
-        held_out = [np.zeros(len(run), bool) for run in self._runs]
-        if self._n_held_out:
-            for part in self._held_out:
-                held_out[part.run][part.start : part.stop] = True
-        np.savez(
-            path,
-            y=np.concatenate(code).astype(np.float32),
-            run_id=np.repeat(np.arange(len(code), dtype=np.int32), [len(run) for run in self._runs]),
-            frame_index=np.concatenate([run.frame_index for run in self._runs]),
-            held_out=np.concatenate(held_out),
-            **{f"truth/{name}": np.concatenate([run.truth[name] for run in self._runs]) for name in names},
-        )
+        return SlowModel(self._network, variables, state.readout, self._frame_shape)
 
 
 def _shorten(parts: Sequence[Part], n_frames: int) -> list[Part]:

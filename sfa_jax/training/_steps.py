@@ -63,7 +63,11 @@ def make_optimizer(config: Any, n_steps: int) -> optax.GradientTransformation:
 
 
 def init_state(
-    key: jax.Array, network: SlowNetwork, optimizer: optax.GradientTransformation, frame_shape: tuple[int, ...], batch: int
+    key: jax.Array,
+    network: SlowNetwork,
+    optimizer: optax.GradientTransformation,
+    frame_shape: tuple[int, ...],
+    batch: int,
 ) -> TrainState:
     """The state before the first step."""
     init_key, step_key = jax.random.split(key)

@@ -60,7 +60,7 @@ def test_equals_scipy(rng):
 
 
 def test_rank_deficient(quadratic):
-    t, x = quadratic
+    _, x = quadratic
     y = transform64(slowness.fit(x), x)
     wide = np.concatenate([x, x[:, :2], np.full((len(x), 1), 7.3), 2 * x[:, 1:2] - x[:, :1]], axis=1)
     model = slowness.fit(wide)
@@ -91,7 +91,7 @@ def test_chunks_equal_one_shot(rng, lag):
                 np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-9, err_msg=name)
         pairs = [(t, t + lag) for t in range(40 - lag) if mask[t] and mask[t + lag]]
         change = np.stack([x[b] - x[a] for a, b in pairs])
-        assert int(whole.pair_count) == len(pairs)
+        assert int(whole.n_pairs) == len(pairs)
         np.testing.assert_allclose(whole.change_scatter, change.T @ change, rtol=1e-10)
 
 
@@ -103,7 +103,7 @@ def test_runs_do_not_touch(rng):
         for run in runs:
             one_by_one = slowness.update_moments(one_by_one, run, new_run=True)
             parts.append(slowness.update_moments(slowness.init_moments(3), run))
-        assert int(one_by_one.pair_count) == sum(len(run) - 1 for run in runs)
+        assert int(one_by_one.n_pairs) == sum(len(run) - 1 for run in runs)
         for order in itertools.permutations(parts):
             merged = slowness.merge_moments(slowness.merge_moments(order[0], order[1]), order[2])
             np.testing.assert_allclose(merged.scatter, one_by_one.scatter, rtol=1e-10, atol=1e-12)

@@ -61,7 +61,9 @@ def test_mask_is_leaving_out(pairs):
 def test_collapse_is_not_slow(pairs):
     """A dimension that copies another earns nothing: its direction is noise at epsilon, not slowness."""
     y_t, y_tm1 = (jnp.asarray(y, jnp.float32) for y in pairs)
-    gradient = jax.grad(lambda y: slowness.whitened_slowness_loss(y, y_tm1))(jnp.concatenate([y_t[:, :4], y_t[:, :1]], 1))
+    gradient = jax.grad(lambda y: slowness.whitened_slowness_loss(y, y_tm1))(
+        jnp.concatenate([y_t[:, :4], y_t[:, :1]], 1)
+    )
     assert np.isfinite(gradient).all()
 
 

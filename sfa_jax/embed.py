@@ -1,0 +1,63 @@
+"""Applies a finished run to new video: `python -m sfa_jax.embed WORKDIR INPUT OUTPUT.npz`.
+
+OUTPUT.npz holds, like the run's own `embeddings.npz`, `y [frames, dim]` in order of slowness, `run_id`,
+`frame_index`, and `truth/<name>` where INPUT knows it.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from sfa_jax import _cli
+from sfa_jax._errors import InputError
+
+
+def embed(workdir: str | Path, path: str, output: str | Path, *, best: bool = False) -> None:
+    """Writes the slow code of a video.
+
+    The video is read as the run's own was: image size, stride and colour come from its config.
+
+    Args:
+      workdir: of a run of `train.py`.
+      path: whatever `--config.data.path` takes.
+      output: the `.npz` file to write.
+      best: the checkpoint of the lowest held-out loss instead of the latest.
+
+    Raises:
+      InputError: the run, the video or the output cannot be used.
+    """
+    from sfa_jax.training import load_runs, restore_run, write_embeddings
+
+    output = Path(output)
+    if output.suffix != ".npz":
+        raise InputError(f"OUTPUT: expected a name that ends in .npz, got {output}")
+    if not output.parent.is_dir():
+        raise InputError(f"OUTPUT: the folder {output.parent} does not exist; make it first")
+    model, config = restore_run(workdir, best=best)
+    height, width, _ = model.frame_shape
+    runs = load_runs(config.data, path=path, image_size=(height, width))
+    for run in runs:
+        if run.frames.shape[1:] != model.frame_shape:
+            raise InputError(
+                f"{run.name}: frames of {run.frames.shape[1:]} (height, width, channel), but {workdir} was trained on "
+                f"{model.frame_shape}"
+            )
+    write_embeddings(output, [model(run.frames) for run in runs], runs)
+    logging.getLogger("sfa_jax").info("%d frames of %d runs: %s", sum(map(len, runs)), len(runs), output)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m sfa_jax.embed", description="Applies a finished run to new video.")
+    parser.add_argument("workdir", metavar="WORKDIR", help="of a run of train.py")
+    parser.add_argument("input", metavar="INPUT", help="a folder of frames, video files, an .npy or .npz file, or room")
+    parser.add_argument("output", metavar="OUTPUT.npz", help="the file to write")
+    parser.add_argument(
+        "--best", action="store_true", help="the checkpoint of the lowest held-out loss, not the latest"
+    )
+    arguments = parser.parse_args()
+    _cli.run(lambda: embed(arguments.workdir, arguments.input, arguments.output, best=arguments.best))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Clips: no pair crosses a border, an epoch goes through all pairs, and a step alone decides its batch."""
+
+import numpy as np
+import pytest
+
+from sfa_jax._errors import InputError
+from sfa_jax.data import ClipSampler, FrameStore, Run, split_run
+
+LENGTHS = (23, 7, 12)
+
+
+def run_of(frame):
+    return np.searchsorted(np.cumsum(LENGTHS), frame, side="right")
+
+
+def run(n, size=4, **truth):
+    frames = np.arange(n, dtype=np.uint8)[:, None, None, None] * np.ones((1, size, size, 3), np.uint8)
+    return Run(frames, f"run of {n}", np.arange(n), truth)
+
+
+@pytest.mark.parametrize("clip_length", [2, 3, 5])
+@pytest.mark.parametrize("order", ["shuffled", "consecutive"])
+def test_clips_stay_inside_their_run(clip_length, order):
+    sampler = ClipSampler(LENGTHS, clip_length=clip_length, batch_size=2, order=order)
+    for step in range(3 * sampler.steps_per_epoch):
+        batch = sampler.at(step)
+        assert batch.frames.shape == batch.valid.shape == batch.reset.shape == (2, clip_length)
+        np.testing.assert_array_equal(run_of(batch.frames), np.broadcast_to(batch.run_id[:, None], (2, clip_length)))
+        steps = np.diff(batch.frames, axis=1)
+        np.testing.assert_array_equal(steps, batch.valid[:, 1:])  # one frame on, or padding that repeats the last
+        assert batch.valid[:, 0].all()
+
+
+def test_an_epoch_of_pairs_is_every_pair_once():
+    sampler = ClipSampler(LENGTHS, clip_length=2, batch_size=3, seed=5)
+    assert sampler.steps_per_epoch == (22 + 6 + 11) // 3
+    for epoch in range(2):
+        steps = range(epoch * sampler.steps_per_epoch, (epoch + 1) * sampler.steps_per_epoch)
+        starts = np.concatenate([sampler.at(step).frames[:, 0] for step in steps])
+        assert len(np.unique(starts)) == len(starts) == 39
+    assert np.any(sampler.at(0).frames != sampler.at(sampler.steps_per_epoch).frames)
+
+
+def test_a_step_decides_its_batch():
+    a = ClipSampler(LENGTHS, clip_length=3, batch_size=2, seed=1)
+    b = ClipSampler(LENGTHS, clip_length=3, batch_size=2, seed=1)
+    for step in (40, 3, 17):
+        for field, other in zip(a.at(step), b.at(step), strict=True):
+            np.testing.assert_array_equal(field, other)
+
+
+def test_consecutive_readers_carry_on():
+    sampler = ClipSampler(LENGTHS, clip_length=4, batch_size=2, order="consecutive")
+    last = np.full(2, -9)
+    seen = []
+    for step in range(sampler.steps_per_epoch):
+        batch = sampler.at(step)
+        follows = ~batch.reset[:, 0]
+        np.testing.assert_array_equal(batch.frames[follows, 0], last[follows] + 1)
+        np.testing.assert_array_equal(batch.reset[:, 1:], False)
+        last = np.where(batch.valid[:, -1], batch.frames[:, -1], -9)
+        seen.append(batch.frames[batch.valid])
+    assert not batch.reset.all()
+    seen = np.concatenate(seen)
+    assert len(np.unique(seen)) == len(seen)
+    assert sampler.at(sampler.steps_per_epoch).reset[:, 0].all()
+
+
+def test_short_data_make_a_smaller_batch(caplog):
+    sampler = ClipSampler((5,), clip_length=2, batch_size=128)
+    assert sampler.batch_size == 4
+    assert "so a batch holds 4 of them instead of 128" in caplog.text
+
+
+def test_split():
+    assert split_run(1000, holdout=0.2, gap=0.02) == (780, 800)
+    assert split_run(5, holdout=0.2, gap=0.0) == (5, 5)
+    for holdout, gap, name in [(1.0, 0, "holdout"), (-0.1, 0, "holdout"), (0.2, 0.8, "gap")]:
+        with pytest.raises(InputError, match=f"evaluation.{name}"):
+            split_run(10, holdout=holdout, gap=gap)
+
+
+def test_frame_store(tmp_path):
+    np.save(tmp_path / "frames.npy", run(6).frames)
+    mapped = Run(np.load(tmp_path / "frames.npy", mmap_mode="r")[1:], "mapped", np.arange(5))
+    store = FrameStore([run(3), mapped])
+    assert len(store) == 8
+    assert not store.in_memory
+    assert FrameStore([run(3)]).in_memory
+    np.testing.assert_array_equal(store.gather(np.array([[2, 3], [7, 0]]))[..., 0, 0, 0], [[2, 1], [5, 0]])
+    np.testing.assert_array_equal(store.all()[:, 0, 0, 0], [0, 1, 2, 1, 2, 3, 4, 5])
+    with pytest.raises(InputError, match="run of 4: frames of"):
+        FrameStore([run(3), run(4, size=5)])
+    with pytest.raises(InputError, match="at least one run"):
+        FrameStore([])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clip_length": 24}, "a clip of 24 frames is longer than every run .the longest has 23"),
+        ({"clip_length": 1}, "data.clip_length: expected at least 2"),
+        ({"order": "sideways"}, "data.order: expected one of"),
+        ({"batch_size": 0}, "data.batch_size"),
+    ],
+)
+def test_errors(options, message):
+    with pytest.raises(InputError, match=message):
+        ClipSampler(LENGTHS, **{"clip_length": 2, "batch_size": 2, **options})
