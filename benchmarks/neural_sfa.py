@@ -56,7 +56,7 @@ def init_parameters(seed=0):
     }
 
 
-def jax_loss(params, frames, unroll=8):
+def jax_loss(params, frames, unroll=4):
     """SFA loss of frames `[batch, time, height, width, 3]` uint8."""
     import jax
     import jax.numpy as jnp

@@ -1,6 +1,9 @@
 """What all tests share: a strict jax, two emulated devices, one compilation cache, and tiny inputs."""
 
 import os
+import pathlib
+import subprocess
+import sys
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
 
@@ -8,17 +11,70 @@ import jax
 import numpy as np
 import pytest
 
+ROOT = pathlib.Path(__file__).parents[1]
 OURS_ALONE = {"slowness", "nets", "evaluation"}  # optax promotes its step counters, so training cannot be strict
 
 
 @pytest.fixture(autouse=True)
 def strict_jax(request):
     """No silent promotion of types or ranks in code that is ours alone."""
-    strict = OURS_ALONE & set(request.path.parts)
-    with jax.numpy_dtype_promotion("strict" if strict else "standard"), jax.numpy_rank_promotion("raise"):
+    strict = bool(OURS_ALONE & set(request.path.parts))
+    with (
+        jax.numpy_dtype_promotion("strict" if strict else "standard"),
+        jax.numpy_rank_promotion("raise" if strict else "allow"),
+    ):
         yield
 
 
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory):
+    """One compilation cache for this session and every process it starts."""
+    folder = tmp_path_factory.mktemp("compiled")
+    before = jax.config.values["jax_compilation_cache_dir"]
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+TINY = (
+    "--config.data.image_size=16",
+    "--config.data.room.n_frames=300",
+    "--config.network.channels=(4,8)",
+    "--config.network.dim=4",
+    "--config.network.hidden=16",
+    "--config.evaluation.plots=False",
+)
+
+
+@pytest.fixture(scope="session")
+def start_train(tmp_path_factory):
+    """`start_train(*flags, devices=1)` starts train.py on the smoke config with a tiny network; gives the process."""
+    cache = str(tmp_path_factory.mktemp("frames"))
+
+    def start(*flags, config="configs/sfa.py:smoke", devices=1, **popen):
+        env = os.environ | {"SFA_JAX_CACHE": cache, "JAX_NUM_CPU_DEVICES": str(devices)}
+        command = [sys.executable, str(ROOT / "train.py"), f"--config={config}", *TINY, *map(str, flags)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
+        return subprocess.Popen(command, env=env, **(pipes | popen))
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def run_train(start_train):
+    """`run_train(*flags)` runs train.py to its end; gives (exit status, stdout, stderr)."""
+
+    def run(*flags, **options):
+        process = start_train(*flags, **options)
+        out, err = process.communicate(timeout=300)
+        return process.returncode, out, err
+
+    return run

@@ -262,7 +262,7 @@ def _take(arrays: Any, i: jax.Array) -> Any:
     return jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, axis=1, keepdims=False), arrays)
 
 
-def _put(x: jax.Array, value: jax.Array, i: jax.Array) -> jax.Array:
+def _put(x: jax.Array, value: Any, i: jax.Array) -> jax.Array:
     return lax.dynamic_update_index_in_dim(x, value, i, axis=1)
 
 

@@ -59,6 +59,8 @@ class Checkpoints:
     ) -> None:
         """Starts writing; returns once the arrays are copied, so that the state may be donated afterwards."""
         step = int(state.step)
+        if step == self.latest_step:
+            return  # a finished run that is measured again
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(flax.serialization.to_state_dict(state)),
             config=ocp.args.JsonSave(dict(config)),
@@ -119,7 +121,7 @@ def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
 def _check_leaves(saved: dict[str, tuple[tuple[int, ...], str]], target: Any, step: int) -> None:
     """Orbax does not name the leaf that does not fit; this does."""
     wanted = {name: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in _named_leaves(target)}
-    for name in sorted(saved.keys() | wanted.keys()):
+    for name in sorted(saved.keys() | wanted.keys(), key=lambda name: (not name.startswith("params"), name)):
         if saved.get(name) != wanted.get(name):
             raise InputError(
                 f"checkpoint of step {step}, state/{name}: the config asks for {_describe(wanted.get(name))}, the "

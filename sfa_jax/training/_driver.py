@@ -60,7 +60,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
       Stopped: a signal asked for the end; the state is saved.
     """
     workdir = Path(workdir)
-    _write_config(config, workdir)
+    _open_workdir(config, workdir)
     with StopSignals() as signals:
         inputs = load_inputs(config)
         n_steps = _n_steps(config.train, inputs.sampler)
@@ -89,6 +89,7 @@ def _run(
     if start:
         state = checkpoints.restore(start, state)
         _log.info("resumed at step %d of %d from %s", start, n_steps, workdir)
+    _write_json(workdir / "config.json", json.loads(config.to_json()))
     update = jax.jit(make_update(job.update), donate_argnums=0, out_shardings=everywhere)
     frames = jax.device_put(store.all(), everywhere) if store.in_memory else None
     saved = {"config": json.loads(config.to_json()), "data": {"frame_shape": list(store.shape)}}
@@ -111,24 +112,21 @@ def _run(
                 means = _check_finite(found, step, checkpoints)
                 step = stop
                 metrics.write(step, "train", means | {"frames_per_second": progress.advance(step, means)})
-                if signals.requested:
-                    save(state, None)
-                elif step < n_steps and step % config.train.evaluate_every == 0:
+                if step < n_steps and step % config.train.evaluate_every == 0:
                     with progress.paused():
                         state, _, measured = job.evaluate(state, final=False)
                         metrics.write(step, "eval", measured)
                         save(state, measured["loss"])
-            if signals.requested:
-                checkpoints.wait()
-                raise Stopped(
-                    f"stopped by {signals.requested}: step {step} of {n_steps} is saved in {workdir}; run again with "
-                    "the same --workdir to go on"
-                )
+                elif step < n_steps and signals.requested:
+                    save(state, None)
+            if step < n_steps:
+                signals.check(f"step {step} of {n_steps} is saved in {workdir}", checkpoints.wait)
         _log.info("measuring the run")
         with signals.held():
             state, found_at_end, measured = job.evaluate(state, final=True)
             metrics.write(step, "eval", measured)
             save(state, measured["loss"])
+        signals.check(f"all {n_steps} steps are saved in {workdir}, the last measures are not", checkpoints.wait)
         summary = job.finish(state, found_at_end, workdir, metrics.records)
         summary["frames_per_second"] = progress.rate
     checkpoints.wait()
@@ -187,7 +185,8 @@ def _mesh(batch_size: int) -> jax.sharding.Mesh:
     return jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices[:n])
 
 
-def _write_config(config: Any, workdir: Path) -> None:
+def _open_workdir(config: Any, workdir: Path) -> None:
+    """Makes the folder; says where the config differs from that of the run in it."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         if not os.access(workdir, os.W_OK):
@@ -198,14 +197,9 @@ def _write_config(config: Any, workdir: Path) -> None:
             "folder that exists and is writable"
         ) from None
     path = workdir / "config.json"
-    resolved = json.loads(config.to_json())
     if path.exists():
-        before = json.loads(path.read_text())
-        for name in _differences(before, resolved):
-            _log.warning(
-                "config: %s differs from the run that %s was started with; the new value is used", name, workdir
-            )
-    _write_json(path, resolved)
+        for name in _differences(json.loads(path.read_text()), json.loads(config.to_json())):
+            _log.warning("config: %s differs from the run in %s; the new value is used", name, workdir)
 
 
 def _differences(a: Any, b: Any, name: str = "") -> list[str]:

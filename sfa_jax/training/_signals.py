@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 
 
@@ -35,6 +35,12 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
+    def check(self, saved: str, wait: Callable[[], None]) -> None:
+        """Raises `Stopped`, once `wait` has returned, if a signal was noted."""
+        if self.requested:
+            wait()
+            raise Stopped(f"stopped by {self.requested}: {saved}; run again with the same --workdir to go on")
+
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         self._holding = True
@@ -46,6 +52,4 @@ class StopSignals:
     def _catch(self, number: int, frame: FrameType | None) -> None:
         self.requested = signal.Signals(number).name
         if not self._holding:
-            raise Stopped(
-                f"stopped by {self.requested}; what was saved before stays, run again with the same --workdir to go on"
-            )
+            self.check("what was saved before stays", lambda: None)
