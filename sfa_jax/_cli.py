@@ -4,6 +4,7 @@ import errno
 import logging
 import sys
 from collections.abc import Callable
+from types import TracebackType
 
 import absl.logging
 
@@ -16,6 +17,7 @@ def run(main: Callable[[], None]) -> None:
 
     _log_to_screen()
     _use_compilation_cache()
+    sys.excepthook = _show_exception
     try:
         main()
     except Stopped as stopped:
@@ -38,20 +40,18 @@ def parse_flags(argv: list[str]) -> list[str]:
     from absl import flags
 
     try:
-        return flags.FLAGS(argv)
+        rest = flags.FLAGS(argv)
+        _ = flags.FLAGS.config.name  # a config file that failed to load says so only now
+        return rest
     except (AttributeError, KeyError) as error:  # how ml_collections says that a field is unknown
-        said = str(error.args[0] if error.args else error).replace("\\n", " ").replace("\n", " ")
-        which = next((word for word in argv[1:] if _last_field(word) in said and _last_field(word)), "--config")
-        _fail(f"{which}: the config has no such field: {said}")
+        said = str(error.args[0] if error.args else error).replace("\\n", " ").replace("\n", " ").replace("\\'", "'")
+        unknown, _, hint = said.strip("'\"").partition("' ")
+        flag = next((word for word in argv[1:] if unknown in word.split("=")[0].split(".")), "--config")
+        _fail(f"{flag}: the config has no field {unknown!r}. {hint}")
     except (flags.Error, OSError, ValueError, TypeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         _fail(f"{lines[0]} {lines[-1] if len(lines) > 1 else ''}".strip())
     raise AssertionError("not reached")
-
-
-def _last_field(word: str) -> str:
-    """`pth` of `--config.data.pth=x`."""
-    return word.split("=")[0].rpartition(".")[2] if word.lstrip("-").startswith("config.") else ""
 
 
 def _fail_full(error: Exception) -> None:
@@ -59,6 +59,12 @@ def _fail_full(error: Exception) -> None:
         f"the disk is full: {error}. What was written before is whole; free some space and run again with the same "
         "--workdir to go on from the last checkpoint"
     )
+
+
+def _show_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """As Python does, but for the threads of a writer that met a full disk: what they met is told in `_fail_full`."""
+    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _says_full(error: BaseException | None) -> bool:
@@ -87,7 +93,8 @@ class _ScreenHandler(logging.Handler):
 
 
 def _log_to_screen() -> None:
-    absl.logging.set_verbosity(absl.logging.WARNING)  # jax and orbax tell of every backend and every save
+    # Orbax tells of every save, and prints the stack of an error in its threads, which it then raises here too.
+    absl.logging.set_verbosity(absl.logging.FATAL)
     logger = logging.getLogger("sfa_jax")
     if not logger.handlers:
         handler = _ScreenHandler()

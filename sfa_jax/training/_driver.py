@@ -22,7 +22,7 @@ from sfa_jax.training._checkpoints import Checkpoints
 from sfa_jax.training._inputs import Inputs, load_inputs
 from sfa_jax.training._metrics import MetricsFile
 from sfa_jax.training._progress import Progress
-from sfa_jax.training._signals import Stopped, StopSignals
+from sfa_jax.training._signals import StopSignals
 from sfa_jax.training._slow_network import SlowNetworkJob
 from sfa_jax.training._steps import Metrics, TrainState, make_update
 

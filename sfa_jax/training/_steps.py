@@ -99,7 +99,7 @@ def make_train_step(
 
         (loss, (terms, carry, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        metrics = {"loss": loss, **terms, "gradient_norm": optax.global_norm(grads)}
+        metrics = {"loss": loss, **terms, "gradient_norm": optax.tree.norm(grads)}
         return state._replace(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),

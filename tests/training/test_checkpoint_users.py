@@ -35,7 +35,11 @@ def test_the_function_from_frames_to_y(uninterrupted):
     with np.load(uninterrupted / "embeddings.npz") as arrays:
         np.testing.assert_allclose(model(run.frames), arrays["y"], atol=1e-4)
     namespace = {}
-    exec(readme_block("restore_model").replace("WORKDIR", str(uninterrupted)), namespace | {"frames": run.frames}, namespace)
+    exec(
+        readme_block("restore_model").replace("WORKDIR", str(uninterrupted)),
+        namespace | {"frames": run.frames},
+        namespace,
+    )
     np.testing.assert_allclose(namespace["y"], model(run.frames))
     with pytest.raises(ValueError, match=r"frames: expected shape \[time, 16, 16, 3\]"):
         model(run.frames[:, :8])
@@ -44,7 +48,14 @@ def test_the_function_from_frames_to_y(uninterrupted):
 def test_embed_command(uninterrupted, tmp_path):
     (run,) = room(n_frames=40, image_size=16, seed=3)
     np.savez(tmp_path / "new.npz", frames=run.frames, **{"truth/x": run.truth["x"]})
-    command = [sys.executable, "-m", "sfa_jax.embed", str(uninterrupted), str(tmp_path / "new.npz"), str(tmp_path / "out.npz")]
+    command = [
+        sys.executable,
+        "-m",
+        "sfa_jax.embed",
+        str(uninterrupted),
+        str(tmp_path / "new.npz"),
+        str(tmp_path / "out.npz"),
+    ]
     subprocess.run(command, check=True, timeout=120, cwd=ROOT)
     with np.load(tmp_path / "out.npz", allow_pickle=False) as arrays:
         np.testing.assert_allclose(arrays["y"], restore_model(uninterrupted)(run.frames), atol=1e-4)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tests.training.conftest import STEPS, summary_of
 
+
 def wait_for_checkpoint(process, workdir, after=0):
     """Returns once a checkpoint beyond step `after` is whole."""
     deadline = time.monotonic() + 120
@@ -94,7 +95,14 @@ def test_what_a_run_writes(uninterrupted):
     assert config["network"]["dim"] == 4
     summary = json.loads((uninterrupted / "summary.json").read_text())
     wanted = {"delta/0", "r2/x", "r2/cos_heading", "baseline/pca/r2/x", "baseline/untrained/r2/x", "effective_rank"}
-    wanted |= {"shuffle_control_delta", "memory_reliance", "frames_per_second", "slowness_gap", "whiteness_error", "eta/0"}
+    wanted |= {
+        "shuffle_control_delta",
+        "memory_reliance",
+        "frames_per_second",
+        "slowness_gap",
+        "whiteness_error",
+        "eta/0",
+    }
     assert wanted <= summary.keys()
     assert all(isinstance(value, float) for value in summary.values())
     with np.load(uninterrupted / "embeddings.npz", allow_pickle=False) as arrays:

@@ -1,0 +1,204 @@
+"""Bad input ends a run with one clear line, a non-zero status, and everything written before in place."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import sfa, sfa_gen
+from sfa_jax._errors import InputError
+from sfa_jax.training import DivergedError, train_and_evaluate
+
+
+@pytest.fixture
+def config(tmp_path):
+    config = sfa.get_config("smoke")
+    config.data.cache_dir = str(tmp_path / "cache")
+    config.data.image_size = 16
+    config.network.channels = (4, 8)
+    config.network.dim = 4
+    config.evaluation.plots = False
+    return config
+
+
+@pytest.fixture
+def frames(rng):
+    return rng.integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
+
+
+def save_pngs(folder, frames):
+    folder.mkdir()
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / f"frame{number}.png")
+    return folder
+
+
+def run(config, tmp_path, **changes):
+    with config.unlocked():
+        config.update_from_flattened_dict(changes)
+    return train_and_evaluate(config, tmp_path / "run")
+
+
+def test_missing_path(config, tmp_path):
+    with pytest.raises(InputError, match=r"nowhere.*(does not exist|no such)"):
+        run(config, tmp_path, **{"data.path": str(tmp_path / "nowhere")})
+
+
+def test_empty_folder(config, tmp_path):
+    (tmp_path / "frames").mkdir()
+    with pytest.raises(InputError, match=r"frames.*no"):
+        run(config, tmp_path, **{"data.path": str(tmp_path / "frames")})
+
+
+def test_single_frame(config, tmp_path, frames):
+    with pytest.raises(InputError, match="at least two"):
+        run(config, tmp_path, **{"data.path": str(save_pngs(tmp_path / "frames", frames[:1]))})
+
+
+def test_mixed_sizes_are_resized_and_said(config, tmp_path, frames, caplog):
+    folder = save_pngs(tmp_path / "frames", frames)
+    Image.fromarray(frames[0]).resize((20, 30)).save(folder / "frame7.png")
+    run(config, tmp_path, **{"data.path": str(folder), "train.steps": 2, "train.evaluate_every": 2})
+    assert "size" in caplog.text
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text"])
+def test_bad_picture(config, tmp_path, frames, damage):
+    folder = save_pngs(tmp_path / "frames", frames)
+    whole = (folder / "frame3.png").read_bytes()
+    (folder / "frame3.png").write_bytes(whole[: len(whole) // 2] if damage == "truncated" else b"not a picture\n")
+    with pytest.raises(InputError, match=r"frame3\.png"):
+        run(config, tmp_path, **{"data.path": str(folder)})
+
+
+def test_video_without_the_extra(config, tmp_path, monkeypatch):
+    (tmp_path / "clip.mp4").write_bytes(b"\0" * 100)
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(InputError, match=r"pip install 'sfa_jax\[video\]'"):
+        run(config, tmp_path, **{"data.path": str(tmp_path / "clip.mp4")})
+
+
+def test_damaged_video(config, tmp_path):
+    pytest.importorskip("av")
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 9)
+    with pytest.raises(InputError, match=r"clip\.mp4"):
+        run(config, tmp_path, **{"data.path": str(tmp_path / "clip.mp4")})
+
+
+def test_clip_longer_than_every_run(config, tmp_path, frames):
+    np.save(tmp_path / "frames.npy", frames)
+    with pytest.raises(InputError, match="a clip of 64 frames is longer than every run"):
+        run(config, tmp_path, **{"data.path": str(tmp_path / "frames.npy"), "data.clip_length": 64})
+
+
+def test_constant_frames(config, tmp_path, frames):
+    np.save(tmp_path / "frames.npy", np.repeat(frames[:1], 40, axis=0))
+    with pytest.raises(InputError, match=r"frames\.npy: all .* training frames are the same"):
+        run(config, tmp_path, **{"data.path": str(tmp_path / "frames.npy")})
+
+
+def test_nan_in_an_array(config, tmp_path, frames):
+    values = frames.astype(np.float32) / 255
+    values[5, 2, 2] = np.nan
+    np.save(tmp_path / "frames.npy", values)
+    with pytest.raises(InputError, match=r"frames\.npy.*5"):
+        run(config, tmp_path, **{"data.path": str(tmp_path / "frames.npy")})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objective.name": "slow"}, "objective.name: expected one of"),
+        ({"objective.lag": 2}, "objective.lag: expected less than data.clip_length = 2, got 2"),
+        ({"objective.lag": 0}, "objective.lag: expected at least 1"),
+        ({"objective.name": "sfa", "objective.sfa.scaling": "even"}, "objective.sfa.scaling: expected one of"),
+        ({"network.pool": "max"}, "network.pool: expected one of"),
+        ({"network.recurrence": "some"}, "network.recurrence: expected one of"),
+        ({"network.dim": 0}, "network: expected sizes of at least 1"),
+        ({"train.steps": 0}, "expected exactly one above 0"),
+        ({"train.epochs": 2.0}, "expected exactly one above 0"),
+        ({"train.schedule": "stairs"}, "train.schedule: expected"),
+        ({"train.evaluate_every": 0}, "train.evaluate_every: expected at least 1"),
+        ({"evaluation.holdout": 1.5}, "evaluation.holdout"),
+        ({"data.order": "backwards"}, "data.order: expected one of"),
+        ({"data.room.preset": "flying"}, "room.preset: expected one of"),
+    ],
+)
+def test_options_out_of_range(config, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        run(config, tmp_path, **changes)
+
+
+def test_workdir_below_a_file(config, tmp_path):
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(InputError, match=r"--workdir=.*file/run: cannot make or write"):
+        train_and_evaluate(config, tmp_path / "file" / "run")
+    assert (tmp_path / "file").read_text() == "here"
+
+
+def test_divergence_keeps_the_last_good_checkpoint(config, tmp_path):
+    """A learning rate of nan spoils the second step: before and after a checkpoint, and a mended run goes on from it."""
+    spoiled = {"train.learning_rate": float("nan"), "train.warmup_steps": 0, "train.steps": 30}
+    with pytest.raises(DivergedError, match=r"step 2: the loss is nan .*No checkpoint had been written yet"):
+        run(config, tmp_path, **spoiled)
+    run(config, tmp_path, **{"train.learning_rate": 1e-3, "train.steps": 10, "train.evaluate_every": 5})
+    with pytest.raises(DivergedError, match=r"step 12: the loss is nan .*The checkpoint of step 10 is kept"):
+        run(config, tmp_path, **spoiled)
+    assert "10" in os.listdir(tmp_path / "run" / "checkpoints")
+    run(config, tmp_path, **{"train.learning_rate": 1e-3, "train.steps": 15})
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--config.train.lerning_rate=1", r"--config.train.lerning_rate=1: .*Did you mean \"learning_rate\""),
+        ("--config.dat.path=frames", r"--config.dat.path=frames: .*Did you mean \"data\""),
+        ("--config.train.steps=many", "--config.train.steps=many: invalid literal"),
+        ("--wrkdir=x", "Did you mean: workdir"),
+    ],
+)
+def test_flags(run_train, flag, message):
+    status, _, err = run_train(flag)
+    assert status == 1
+    assert "Traceback" not in err
+    assert re.search(message, err), err
+
+
+def test_unknown_config(run_train):
+    status, _, err = run_train(config="configs/sfb.py")
+    assert status == 1
+    assert "configs/sfb.py" in err
+    assert "Traceback" not in err
+
+
+def test_full_disk(start_train, tmp_path):
+    """A workdir on a file system of 1 MB: an error that says so, and the first checkpoint and metrics are whole."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.decode()}")
+    try:
+        flags = ("--config.train.steps=3000", "--config.train.evaluate_every=5", "--config.network.hidden=512")
+        process = start_train(*flags, f"--workdir={disk / 'run'}")
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 1, err
+        assert "the disk is full" in err
+        assert "Traceback" not in err
+        lines = (disk / "run" / "metrics.jsonl").read_text().splitlines()
+        assert json.loads(lines[0])["step"] == 5
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_config_arguments():
+    with pytest.raises(ValueError, match="expected some of smoke, narrow, got 'smoky'"):
+        sfa.get_config("smoky")
+    with pytest.raises(ValueError, match="expected smoke"):
+        sfa_gen.get_config("narrow")
