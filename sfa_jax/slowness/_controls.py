@@ -51,6 +51,7 @@ def memory_reliance(y: ArrayLike, y_ablated: ArrayLike) -> jax.Array:
     y, y_ablated = as_samples(y, "y"), as_samples(y_ablated, "y_ablated")
     if y.shape != y_ablated.shape:
         raise ValueError(f"y and y_ablated: expected equal shapes, got {y.shape} and {y_ablated.shape}")
+    y, y_ablated = (value - value[:1] for value in (y, y_ablated))  # exact for constants, unlike a rounded mean
     y, y_ablated = (value - jnp.mean(value, axis=0, keepdims=True) for value in (y, y_ablated))
     variance, variance_ablated = jnp.mean(y**2, axis=0), jnp.mean(y_ablated**2, axis=0)
     product = variance * variance_ablated

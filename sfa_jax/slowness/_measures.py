@@ -36,7 +36,7 @@ def delta(y: ArrayLike, *, lag: int = 1) -> jax.Array:
     if n_frames <= lag:
         raise ValueError(f"y: expected more than lag = {lag} frames along axis -2, got shape {y.shape}")
     change = (y[..., lag:, :] - y[..., :-lag, :]).reshape(-1, dim)
-    return jnp.mean(jnp.square(change), axis=0) / jnp.var(y.reshape(-1, dim), axis=0)
+    return jnp.mean(jnp.square(change), axis=0) / jnp.var(_from_first(y).reshape(-1, dim), axis=0)
 
 
 def eta(y: ArrayLike) -> jax.Array:
@@ -85,13 +85,15 @@ def effective_rank(y: ArrayLike) -> jax.Array:
     2.0
     """
     y = as_samples(y, "y")
-    shifted = y - jnp.expand_dims(
-        y.reshape(-1, y.shape[-1])[0], tuple(range(y.ndim - 1))
-    )  # exactly 0 for a constant; a rounded mean would leave noise
-    values = jnp.maximum(jnp.linalg.eigvalsh(covariance(shifted, jnp.ones(y.shape[:-1], y.dtype))), 0)
+    values = jnp.maximum(jnp.linalg.eigvalsh(covariance(_from_first(y), jnp.ones(y.shape[:-1], y.dtype))), 0)
     resolution = jnp.finfo(y.dtype).eps * jnp.max(jnp.abs(y), initial=0.0)
     values = jnp.where(values > jnp.square(4 * resolution), values, 0)
     total = jnp.sum(values)
     p = values / jnp.where(total > 0, total, 1)
     entropy = -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1)), 0))
     return jnp.where(total > 0, jnp.exp(entropy), jnp.zeros((), y.dtype))
+
+
+def _from_first(y: jax.Array) -> jax.Array:
+    """`y` less its first sample: exactly 0 for a constant, where taking off a rounded mean would leave noise."""
+    return y - jnp.expand_dims(y.reshape(-1, y.shape[-1])[0], tuple(range(y.ndim - 1)))
