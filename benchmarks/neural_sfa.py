@@ -13,7 +13,6 @@ step by step. `--keep-heap` tells glibc to keep freed memory, for both: without 
 
 import argparse
 import ctypes
-import functools
 import itertools
 import os
 import statistics
@@ -34,7 +33,7 @@ N_THREADS = 2
 
 
 def init_parameters(seed=0):
-    """Uniform in +-1/sqrt(fan_in), as `{"blocks": [(kernel, scale, bias)], "head": ...}` of NumPy arrays."""
+    """Parameters as the library nests them, NumPy arrays uniform in +-1/sqrt(fan_in)."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
@@ -42,68 +41,79 @@ def init_parameters(seed=0):
     def uniform(shape, fan_in):
         return (rng.uniform(-1, 1, shape) / fan_in**0.5).astype(np.float32)
 
-    blocks = [
-        (uniform((3, 3, c_in, c_out), 9 * c_in), np.ones(c_out, np.float32), np.zeros(c_out, np.float32))
-        for c_in, c_out in itertools.pairwise(CHANNELS)
-    ]
-    fan_in = CHANNELS[-1] + DIM
-    return {
-        "blocks": blocks,
-        "w_in": uniform((fan_in, HIDDEN), fan_in),
-        "b_in": uniform((HIDDEN,), fan_in),
-        "w_out": uniform((HIDDEN, DIM), HIDDEN),
-        "b_out": uniform((DIM,), HIDDEN),
+    blocks = {
+        f"block_{i}": {
+            "kernel": uniform((3, 3, c_in, c_out), 9 * c_in),
+            "scale": np.ones(c_out, np.float32),
+            "bias": np.zeros(c_out, np.float32),
+        }
+        for i, (c_in, c_out) in enumerate(itertools.pairwise(CHANNELS))
     }
+    fan_in = CHANNELS[-1] + DIM
+    head = {
+        "hidden": {"kernel": uniform((CHANNELS[-1], HIDDEN), fan_in), "bias": uniform((HIDDEN,), fan_in)},
+        "memory": {"kernel": uniform((DIM, HIDDEN), fan_in)},
+        "output": {"kernel": uniform((HIDDEN, DIM), HIDDEN), "bias": uniform((DIM,), HIDDEN)},
+    }
+    return {"encoder": blocks, "head": head}
 
 
-def jax_loss(params, frames, unroll=4):
-    """SFA loss of frames `[batch, time, height, width, 3]` uint8."""
-    import jax
+def seed_network(batch, time_):
+    """The network, objective and valid/reset marks of `configs/sfa_gen.py`, and its config."""
+    import numpy as np
+
+    from configs import sfa_gen
+    from sfa_jax import training
+    from sfa_jax.nets import SlowNetwork
+
+    config = sfa_gen.get_config()
+    reset = np.zeros((batch, time_), bool)
+    reset[:, 0] = True
+    return SlowNetwork(), training.make_objective(config.objective, DIM), np.ones_like(reset), reset, config
+
+
+def jax_loss(params, frames):
+    """The seed's loss of frames `[batch, time, height, width, 3]` uint8."""
+    network, objective, valid, reset, _ = seed_network(*frames.shape[:2])
+    y, _, _ = network.apply(
+        {"params": params, "batch_stats": batch_stats()}, frames, network.init_carry(len(frames)), valid=valid,
+        reset=reset, train=True,
+    )  # fmt: skip
+    return objective(y, valid, reset)[0]
+
+
+def batch_stats():
     import jax.numpy as jnp
 
-    from sfa_jax.nets._conv import ConvBlock, conv_norm_relu_stack
-
-    batch, time_ = frames.shape[:2]
-    blocks = [ConvBlock(*block) for block in params["blocks"]]
-    features = conv_norm_relu_stack(frames.reshape(-1, *frames.shape[2:]), blocks)[0].mean((1, 2))
-    # The part of the head that does not wait for y_{t-1}: one product for all frames.
-    drive = (features @ params["w_in"][: CHANNELS[-1]] + params["b_in"]).reshape(batch, time_, -1).swapaxes(0, 1)
-    w_back = params["w_in"][CHANNELS[-1] :]
-
-    def step(y_tm1, drive_t):
-        y_t = jax.nn.relu(drive_t + y_tm1 @ w_back) @ params["w_out"] + params["b_out"]
-        return y_t, y_t
-
-    y = jax.lax.scan(step, jnp.zeros((batch, DIM)), drive, unroll=min(unroll, time_))[1]
-    slowness = jnp.square(y[1:] - y[:-1]).sum(-1).mean()
-    centred = y.reshape(-1, DIM) - y.mean((0, 1))
-    covariance = centred.T @ centred / len(centred)
-    variance = jnp.square(jnp.diagonal(covariance) - 1).mean()
-    return slowness + variance + jnp.square(covariance * (1 - jnp.eye(DIM))).mean()
+    return {f"block_{i}": {"mean": jnp.zeros(c), "var": jnp.ones(c)} for i, c in enumerate(CHANNELS[1:])}
 
 
 def make_jax_trainer(frames, n_steps):
-    """`(run, state)`: `state, losses = run(state)` takes `n_steps` steps on device-resident frames."""
+    """`(run, state)`: `state, losses = run(state)` takes `n_steps` steps of the library on device-resident frames."""
     import jax
     import jax.numpy as jnp
-    import optax
+    import numpy as np
 
-    optimizer = optax.adam(LEARNING_RATE)
-    params = jax.tree.map(jnp.asarray, init_parameters())
+    from sfa_jax import training
+    from sfa_jax.data import Batch
 
-    def step(state, rows, frames):
-        params, opt_state = state
-        loss, grads = jax.value_and_grad(jax_loss)(params, frames[rows])
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), loss
+    batch, time_ = frames.shape[:2]
+    network, objective, valid, reset, config = seed_network(batch, time_)
+    optimizer = training.make_optimizer(config.train, n_steps)
+    init = jax.jit(lambda key: training.init_state(key, network, optimizer, (SIZE, SIZE, 3), batch))
+    state = init(jax.random.key(0))._replace(params=jax.tree.map(jnp.asarray, init_parameters()))
+    step = training.make_train_step(network, objective, optimizer)
+    update = jax.jit(training.make_update(step), donate_argnums=0)
+    numbers = np.arange(batch * time_, dtype=np.int32).reshape(batch, time_)
+    one = Batch(numbers, valid, reset, np.zeros(batch, np.int32))
+    batches = jax.tree.map(lambda field: jnp.asarray(np.broadcast_to(field, (n_steps, *field.shape))), one)
+    resident = jnp.asarray(frames.reshape(-1, *frames.shape[2:]))
 
-    @functools.partial(jax.jit, donate_argnums=0)
-    def run(state, frames, rows):
-        return jax.lax.scan(lambda state, rows: step(state, rows, frames), state, rows)
+    def run(state):
+        state, metrics = update(state, resident, batches)
+        return state, metrics["loss"]
 
-    frames = jnp.asarray(frames)
-    rows = jnp.tile(jnp.arange(len(frames)), (n_steps, 1))
-    return lambda state: run(state, frames, rows), (params, optimizer.init(params))
+    return run, state
 
 
 # --- PyTorch ----------------------------------------------------------------------------------------------------------
@@ -134,14 +144,30 @@ def make_torch_model(channels_last=False):
     model = NeuralSFA()
     params = init_parameters()
     with torch.no_grad():
-        for i, (kernel, scale, bias) in enumerate(params["blocks"]):
-            model.encoder[3 * i].weight.copy_(torch.from_numpy(kernel).permute(3, 2, 0, 1))
-            model.encoder[3 * i + 1].weight.copy_(torch.from_numpy(scale))
-            model.encoder[3 * i + 1].bias.copy_(torch.from_numpy(bias))
-        for layer, name in ((model.head[0], "in"), (model.head[2], "out")):
-            layer.weight.copy_(torch.from_numpy(params[f"w_{name}"]).T)
-            layer.bias.copy_(torch.from_numpy(params[f"b_{name}"]))
+        for target, source in zip(torch_leaves(model), jax_leaves(params), strict=True):
+            target.copy_(torch.from_numpy(source))
     return model.to(memory_format=torch.channels_last) if channels_last else model
+
+
+def torch_leaves(model, of=lambda parameter: parameter):
+    """The parameters (or what `of` makes of them) in the order and layout of `jax_leaves`."""
+    leaves = []
+    for i in range(len(CHANNELS) - 1):
+        conv, norm = model.encoder[3 * i], model.encoder[3 * i + 1]
+        leaves += [of(conv.weight).permute(2, 3, 1, 0), of(norm.weight), of(norm.bias)]
+    for layer in (model.head[0], model.head[2]):
+        leaves += [of(layer.weight).T, of(layer.bias)]
+    return leaves
+
+
+def jax_leaves(params):
+    """Kernel, scale and bias of each block, then kernel and bias of both layers of the head."""
+    import numpy as np
+
+    leaves = [params["encoder"][block][name] for block in params["encoder"] for name in ("kernel", "scale", "bias")]
+    head = params["head"]
+    kernel = np.concatenate([head["hidden"]["kernel"], head["memory"]["kernel"]])
+    return [*leaves, kernel, head["hidden"]["bias"], head["output"]["kernel"], head["output"]["bias"]]
 
 
 def torch_loss(model, frames):
@@ -149,7 +175,7 @@ def torch_loss(model, frames):
 
     y = model(frames.to(model.head[0].weight.dtype) / 255)
     slowness = (y[:, 1:] - y[:, :-1]).square().sum(-1).mean()
-    centred = y.flatten(0, 1)
+    centred = y[:, 1:].flatten(0, 1)  # the covariance is that of y_t
     centred = centred - centred.mean(0)
     covariance = centred.T @ centred / len(centred)
     variance = (torch.diagonal(covariance) - 1).square().mean()
@@ -201,12 +227,8 @@ def check_same_computation(frames, tolerance=1e-8):
     model = make_torch_model().double()
     reference = torch_loss(model, torch.from_numpy(frames).permute(0, 1, 4, 2, 3))
     reference.backward()
-    pairs = [(loss, reference.detach())]
-    for i, (kernel, scale, bias) in enumerate(grads["blocks"]):
-        conv, norm = model.encoder[3 * i], model.encoder[3 * i + 1]
-        pairs += [(kernel, conv.weight.grad.permute(2, 3, 1, 0)), (scale, norm.weight.grad), (bias, norm.bias.grad)]
-    for layer, name in ((model.head[0], "in"), (model.head[2], "out")):
-        pairs += [(grads[f"w_{name}"], layer.weight.grad.T), (grads[f"b_{name}"], layer.bias.grad)]
+    theirs = torch_leaves(model, lambda parameter: parameter.grad)
+    pairs = [(loss, reference.detach()), *zip(jax_leaves(grads), theirs, strict=True)]
     worst = 0.0
     for ours, theirs in pairs:
         ours, theirs = np.asarray(ours), theirs.numpy()

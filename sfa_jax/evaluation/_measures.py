@@ -57,12 +57,17 @@ def code_measures(
 
     Returns:
       `delta/k`, `delta_train/k` and `eta/k` for k below the rank, `slowness_gap` (mean held-out over mean training
-      Delta), `r2/<latent>`, `whiteness_error` (root mean square entry of C - I on the held-out code), `rank` and
-      `effective_rank` of the embedding. Values that do not exist are left out.
+      Delta), `r2/<latent>`, `whiteness_error` (root mean square entry of C - I on the held-out code), `rank` of the
+      training embedding, `effective_rank` of the held-out and `effective_rank_train` of the training embedding.
+      Values that do not exist are left out.
     """
     readout = solve_readout(train) if readout is None else readout
     rank = int(readout.rank)
-    measures = {"rank": float(rank), "effective_rank": float(effective_rank(np.concatenate(held_out)))}
+    measures = {
+        "rank": float(rank),
+        "effective_rank": float(effective_rank(np.concatenate(held_out))),
+        "effective_rank_train": float(effective_rank(np.concatenate(train))),
+    }
     if rank == 0:
         return measures | {f"r2/{name}": 0.0 for name in held_truth[0]}
     codes = [np.asarray(transform(readout, y))[:, :rank] for y in train]

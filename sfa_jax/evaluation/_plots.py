@@ -42,7 +42,8 @@ def plot_run(
         written.append(folder / name)
 
     if code and code[0].shape[1]:
-        save(_traces(plt, code[0], truth[0]), "traces.png")
+        longest = max(range(len(code)), key=lambda run: len(code[run]))
+        save(_traces(plt, code[longest], truth[longest]), "traces.png")
         save(_covariance(plt, np.concatenate(code)), "covariance.png")
         merged = {name: np.concatenate([run[name] for run in truth]) for name in truth[0]}
         if {"x", "z", "cos_heading", "sin_heading"} <= merged.keys():
@@ -68,6 +69,8 @@ def _traces(plt: Any, code: np.ndarray, truth: Mapping[str, np.ndarray]) -> Any:
     for axis in axes[:, 0]:
         axis.spines[["top", "right"]].set_visible(False)
         axis.margins(x=0)
+        axis.locator_params(axis="y", nbins=3)
+    axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_title("Slowest features on held-out frames" + (", and the true latents" if truth else ""))
     axes[-1, 0].set_xlabel("held-out frame")
     return figure
@@ -126,6 +129,9 @@ def _maps(plt: Any, code: np.ndarray, truth: Mapping[str, np.ndarray]) -> Any:
             image = axis.imshow((sums / visits).T, origin="lower", extent=extent, cmap="RdBu_r", vmin=-2, vmax=2)
             axis.set_title(f"feature {k}", fontsize=10)
             axis.set_xticks([]), axis.set_yticks([])
+            axis.set_xlabel("x")
+            if k == 0:
+                axis.set_ylabel("z")
             sums, _ = np.histogram(heading, angle_edges, weights=code[:, k])
             axis = figure.add_subplot(grid[1, k], projection="polar")
             curve = np.append(sums / turns, sums[0] / turns[0])

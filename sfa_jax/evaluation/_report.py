@@ -18,13 +18,13 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
       dim: size of the embedding.
     """
     said = []
-    rank = summary.get("effective_rank", 0.0)
+    rank = summary.get("effective_rank_train", summary.get("effective_rank", 0.0))
     if rank < 1:
         said.append("COLLAPSED: the code is constant (effective rank 0); it tells nothing about the frames.")
     elif rank < max(2.0, COLLAPSE_SHARE * dim) and dim > 2:
         said.append(
-            f"COLLAPSED: the embedding uses {rank:.1f} of its {dim} dimensions (effective rank); most are "
-            "copies or noise. A whitened objective or sfa scaling 'equal' keeps more of them."
+            f"COLLAPSED: the embedding uses {rank:.1f} of its {dim} dimensions (effective rank, training frames); "
+            "the others are copies or noise. Either the frames hold no more, or the objective gave them up."
         )
     shuffled, reliance = summary.get("shuffle_control_delta"), summary.get("memory_reliance")
     reasons = []

@@ -143,7 +143,7 @@ def test_workdir_below_a_file(config, tmp_path):
 
 
 def test_divergence_keeps_the_last_good_checkpoint(config, tmp_path):
-    """A learning rate of nan spoils the second step: before and after a checkpoint, and a mended run goes on from it."""
+    """A learning rate of nan spoils the second step; a mended run goes on from the last checkpoint."""
     spoiled = {"train.learning_rate": float("nan"), "train.warmup_steps": 0, "train.steps": 30}
     with pytest.raises(DivergedError, match=r"step 2: the loss is nan .*No checkpoint had been written yet"):
         run(config, tmp_path, **spoiled)

@@ -38,24 +38,24 @@ def train_on_noise(recurrence, scaling="readme"):
     return network, {"params": state.params, "batch_stats": state.batch_stats}
 
 
-def total_loss_on_fresh_noise(network, variables, n_pairs=20_000, **weights):
+def total_loss_on_fresh_noise(network, variables, n_pairs=10_000, **weights):
     """The seed's loss with a batch so large that its bias, 3 / n_pairs, does not show."""
-    key, parts = jax.random.key(2), []
+    parts = []
     apply = jax.jit(lambda frames: network.apply(variables, frames, network.init_carry(len(frames)))[0])
-    for key in jax.random.split(key, 5):
+    for key in jax.random.split(jax.random.key(2), 5):
         parts.append(apply(jax.random.uniform(key, (n_pairs // 5, 2, *SHAPE))))
     y = jnp.concatenate(parts)
     return float(sfa_loss(y[:, 1], y[:, 0], **weights).total)
 
 
 def control(network, variables):
-    frames = np.random.default_rng(3).random((2000, *SHAPE)).astype(np.float32)
+    frames = np.random.default_rng(3).random((1500, *SHAPE)).astype(np.float32)
     readout = {"mean": np.zeros(DIM), "matrix": np.eye(DIM)}
     model = training.SlowModel(network, variables, readout, SHAPE)
     y = model.embed(frames)
     shuffled = shuffle_control_delta(lambda x: jnp.asarray(model.embed(np.asarray(x))), frames, jax.random.key(4))
     reliance = memory_reliance(y, model.embed_without_memory(frames, y.mean(axis=0)))
-    measures = code_measures([y[:1500]], [y[1500:]], [{}], [{}])
+    measures = code_measures([y[:1000]], [y[1000:]], [{}], [{}])
     return measures | {"shuffle_control_delta": float(shuffled), "memory_reliance": float(reliance)}
 
 
