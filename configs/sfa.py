@@ -1,4 +1,16 @@
-"""wip"""
+"""Slow features of the embedded room, or of your own video: the best recipe we found.
+
+Whitened slowness on pairs of frames, with a network that keeps positions (`pool="flatten"`) and has no memory.
+Wiskott & Sejnowski, Neural Computation 2002; the room after Franzius et al., PLoS Computational Biology 2007; the
+objective after Schueler et al., ACML 2019. README.md lists which function computes which equation.
+
+    python train.py --config=configs/sfa.py
+    python train.py --config=configs/sfa.py --config.data.path=walk.mp4
+    python train.py --config=configs/sfa.py:narrow       the room seen through 60 degrees instead of 300
+    python train.py --config=configs/sfa.py:smoke        seconds; shows that everything runs, nothing else
+
+RESULT
+"""
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import FieldReference, placeholder

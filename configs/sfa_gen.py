@@ -1,4 +1,14 @@
-"""wip"""
+"""Neural SFA as first published (noskill/sfa-gen): its network, its loss, its pairs.
+
+Three convolutions with global average pooling, the recurrent head, Adam; slowness, variance and correlation with
+weights 1. 142,912 parameters at 64x64x3. Kept as the reference that `configs/sfa.py` is measured against, not as
+advice.
+
+    python train.py --config=configs/sfa_gen.py --config.data.path=frames --config.train.epochs=20
+    python train.py --config=configs/sfa_gen.py:smoke
+
+RESULT
+"""
 
 from ml_collections import ConfigDict
 

@@ -1,0 +1,94 @@
+"""Held-out measures on signals whose values are known, the report's words, and the pictures."""
+
+import numpy as np
+import pytest
+
+from sfa_jax import evaluation
+
+
+@pytest.fixture
+def signals():
+    """Two runs of (slow sine, fast sine, noise), mixed by one matrix; the truth is the slow sine."""
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(3, 3))
+
+    def run(n, phase):
+        t = np.arange(n)
+        latents = np.stack([np.sin(t / 40 + phase), np.sin(t / 7 + phase), rng.normal(size=n)], axis=1)
+        return (latents @ mixing + 5).astype(np.float32), {"slow": latents[:, 0].astype(np.float32)}
+
+    train, held_out = [run(900, 0.0), run(700, 1.0)], [run(500, 2.0), run(300, 0.5)]
+    return tuple([part[i] for part in parts] for parts in (train, held_out) for i in (0, 1))
+
+
+def test_code_measures(signals):
+    train, train_truth, held_out, held_truth = signals
+    measures = evaluation.code_measures(train, held_out, train_truth, held_truth)
+    assert measures["rank"] == 3
+    expected = [2 * (1 - np.cos(1 / 40)), 2 * (1 - np.cos(1 / 7)), 2.0]
+    np.testing.assert_allclose([measures[f"delta/{k}"] for k in range(3)], expected, rtol=0.15)
+    assert measures["eta/0"] == pytest.approx(400 / (2 * np.pi) / 40, rel=0.1)  # T is the mean length of a run
+    assert measures["r2/slow"] > 0.99
+    assert measures["slowness_gap"] == pytest.approx(1.0, abs=0.1)
+    assert measures["whiteness_error"] < 0.1
+    assert all(isinstance(value, float) for value in measures.values())
+
+
+def test_pairs_do_not_cross_runs():
+    y = [np.zeros((5, 1)), np.ones((5, 1)) * 100, np.array([[0.0], [1.0]])]
+    assert evaluation.run_deltas(y)[0] == pytest.approx((1 / 9) / np.concatenate(y).var())
+
+
+def test_linear_r2_can_be_negative(rng):
+    code, latent = rng.normal(size=(50, 2)), rng.normal(size=50)
+    assert evaluation.linear_r2(code, code[:, 0], code, code[:, 0]) == pytest.approx(1.0)
+    assert evaluation.linear_r2(code, latent, code, -10 * latent) < 0
+    assert np.isnan(evaluation.linear_r2(code, latent, code, np.ones(50)))
+
+
+def test_pca_equals_numpy(rng):
+    frames = rng.integers(0, 256, (60, 4, 5, 3), dtype=np.uint8)
+    (train,), (held_out,) = evaluation.pca_codes([frames[:40]], [frames[40:]], 3)
+    flat = frames.reshape(60, -1) / 255.0
+    mean = flat[:40].mean(axis=0)
+    _, _, axes = np.linalg.svd(flat[:40] - mean, full_matrices=False)
+    expected = (flat - mean) @ axes[:3].T
+    found = np.concatenate([train, held_out])
+    signs = np.sign(np.sum(found * expected, axis=0))
+    np.testing.assert_allclose(found * signs[None], expected, atol=1e-4)
+
+
+def test_whiteness_error(rng):
+    white = rng.normal(size=(20_000, 4))
+    assert evaluation.whiteness_error(white) < 0.02
+    assert evaluation.whiteness_error(2 * white) == pytest.approx(np.sqrt(4 * 9 / 16), rel=0.05)
+
+
+def test_table_and_verdicts():
+    summary = {"delta/0": 0.01, "r2/x": 0.9, "effective_rank": 20.0, "effective_rank_train": 21.0, "slowness_gap": 1.1,
+               "shuffle_control_delta": 2.0, "memory_reliance": 0.0,
+               "baseline/pca/r2/x": 0.5, "baseline/pca/delta/0": 0.2, "baseline/pca/effective_rank": 9.0}  # fmt: skip
+    lines = evaluation.table(summary).splitlines()
+    assert lines[0].split() == ["held-out", "frames", "R2", "x", "Delta", "0", "eff.", "rank"]
+    assert lines[2].split() == ["learned", "code", "0.900", "0.01", "20.0"]
+    assert lines[3].split() == ["pca", "0.500", "0.2", "9.0"]
+    assert evaluation.verdicts(summary, 32) == []
+    for change, word in [
+        ({"shuffle_control_delta": 0.2}, "MEMORY"),
+        ({"memory_reliance": 0.9}, "MEMORY"),
+        ({"effective_rank_train": 3.0}, "COLLAPSED"),
+        ({"effective_rank_train": 0.0}, "constant"),
+        ({"slowness_gap": 4.0}, "OVERFIT"),
+    ]:
+        (said,) = evaluation.verdicts(summary | change, 32)
+        assert word in said
+
+
+def test_plots(tmp_path, rng):
+    truth = {name: rng.random(90) for name in ("x", "z", "cos_heading", "sin_heading")}
+    records = [{"step": s, "split": "train", "loss": 1.0 / s, "slowness": 1.0, "frames_per_second": 9} for s in (1, 2)]
+    code = rng.normal(size=(90, 3))
+    names = {path.name for path in evaluation.plot_run(tmp_path, [code], [truth], records)}
+    assert names == {"traces.png", "covariance.png", "losses.png", "maps.png"}
+    assert all((tmp_path / name).stat().st_size > 5000 for name in names)
+    assert {path.name for path in evaluation.plot_run(tmp_path / "b", [code[:, :0]], [{}], records)} == {"losses.png"}
