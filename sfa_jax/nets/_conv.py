@@ -193,13 +193,18 @@ def _fold(
 
 
 def _activate(x: jax.Array, affine: Affine, dtype: jnp.dtype) -> jax.Array:
-    """The input of a convolution: an image as float, or the ReLU of an affine map of what the last layer left."""
+    """The input of a convolution: the ReLU of an affine map of what the last layer left; integer images as they are."""
     if jnp.issubdtype(x.dtype, jnp.integer):
-        return x.astype(dtype) * jnp.asarray(1 / 255, dtype)
+        return x
     if affine is None:
         return x.astype(dtype)
     gain, offset = affine
     return jax.nn.relu(x * _channels(gain) + _channels(offset))
+
+
+def _to_unit(x: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """Integers 0..255 as float in [0, 1]; floats as they are."""
+    return x.astype(dtype) * jnp.asarray(1 / 255, dtype) if jnp.issubdtype(x.dtype, jnp.integer) else x
 
 
 def _activate_backward(x: jax.Array, affine: Affine, y: jax.Array, dy: jax.Array) -> tuple[jax.Array | None, Affine]:
@@ -225,16 +230,28 @@ def _plain_conv(stride: int, y: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _patches(stride: int, k: int, y: jax.Array) -> jax.Array:
-    """`[n, H, W, C]` -> `[n, h, w, k k C]`, one strided slice for each place in the kernel."""
+    """`[n, H, W, C]` -> `[n, h, w, k k C]`.
+
+    Seen in groups of `stride`, columns that lie side by side in the kernel lie side by side in memory, so a row of the
+    kernel is copied in ceil(k / stride) pieces instead of k.
+    """
     n, height, width, channels = y.shape
-    last_i, last_j = (height - 1) // stride * stride, (width - 1) // stride * stride
-    y = jnp.pad(y, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)))
-    places = [
-        lax.slice(y, (0, r, s, 0), (n, r + last_i + 1, s + last_j + 1, channels), (1, stride, stride, 1))
+    h, w, n_groups = -(-height // stride), -(-width // stride), -(-k // stride)
+    grouped = (w - 1 + n_groups) * stride
+    zero = jnp.zeros((), y.dtype)
+    y = lax.pad(y, zero, ((0, 0, 0), (k // 2, k // 2, 0), (k // 2, grouped - width - k // 2, 0), (0, 0, 0)))
+    y = y.reshape(n, -1, w - 1 + n_groups, stride * channels)
+    pieces = [
+        lax.slice(
+            y,
+            (0, r, g, 0),
+            (n, r + (h - 1) * stride + 1, g + w, min(stride, k - g * stride) * channels),
+            (1, stride, 1, 1),
+        )
         for r in range(k)
-        for s in range(k)
+        for g in range(n_groups)
     ]
-    return jnp.concatenate(places, axis=-1)
+    return jnp.concatenate(pieces, axis=-1)
 
 
 # --- Chunks -----------------------------------------------------------------------------------------------------------
@@ -336,7 +353,8 @@ _conv_moments.defvjp(_conv_moments_fwd, _conv_moments_bwd)
 def _forward_plain(
     stride: int, x: jax.Array, affine: Affine, kernel: jax.Array, weight: jax.Array | None
 ) -> tuple[jax.Array, ...]:
-    z = _plain_conv(stride, _activate(x, affine, kernel.dtype), kernel)
+    y = _to_unit(_activate(x, affine, kernel.dtype), kernel.dtype)
+    z = _plain_conv(stride, y, kernel)
     return z, *_pool_moments(*(moment[None] for moment in _moments(z, weight)))
 
 
@@ -350,7 +368,7 @@ def _backward_plain(
     dz: jax.Array,
     moments: tuple[jax.Array, jax.Array, jax.Array],
 ) -> tuple:
-    y = _activate(x, affine, kernel.dtype)
+    y = _to_unit(_activate(x, affine, kernel.dtype), kernel.dtype)
     dz = _through_moments(dz, z, weight, *moments)
     dy, dkernel = jax.vjp(functools.partial(_plain_conv, stride), y, kernel)[1](dz)
     return *_activate_backward(x, affine, y, dy), dkernel
@@ -364,6 +382,7 @@ def _forward_chunked(
 
     def convolve(z: jax.Array, i: jax.Array) -> tuple[jax.Array, Moments]:
         patches = _patches(stride, kernel.shape[0], _activate(_take(xs, i), affine, kernel.dtype))
+        patches = _to_unit(patches, kernel.dtype)  # bytes are cheaper to copy about
         z_i = (_rows(patches) @ _rows(kernel)).reshape(*patches.shape[:3], -1)
         return _put(z, z_i, i), _moments(z_i, _take(weights, i))
 
@@ -385,21 +404,26 @@ def _backward_chunked(
 ) -> tuple:
     n_chunks = _n_chunks(stride, x, kernel)
     xs, zs, dzs, weights = _split((x, z, dz, weight), n_chunks)
+    is_image = jnp.issubdtype(x.dtype, jnp.integer)
+    build = functools.partial(_patches, stride, kernel.shape[0])
 
     def accumulate(carry: tuple, i: jax.Array) -> tuple[tuple, None]:
         dx, daffine, dkernel = carry
         x_i = _take(xs, i)
         y_i = _activate(x_i, affine, kernel.dtype)
-        patches, scatter = jax.vjp(functools.partial(_patches, stride, kernel.shape[0]), y_i)
+        if is_image:
+            patches, scatter = _to_unit(build(y_i), kernel.dtype), None
+        else:
+            patches, scatter = jax.vjp(build, y_i)
         dz_i = _rows(_through_moments(_take(dzs, i), _take(zs, i), _take(weights, i), *moments))
         dkernel = dkernel + dz_i.T @ _rows(patches)
-        if dx is not None:
+        if scatter:
             (dy_i,) = scatter((dz_i @ _rows(kernel).T).reshape(patches.shape))
             dx_i, daffine_i = _activate_backward(x_i, affine, y_i, dy_i)
             dx, daffine = _put(dx, dx_i, i), jax.tree.map(jnp.add, daffine, daffine_i)
         return (dx, daffine, dkernel), None
 
-    dx = None if jnp.issubdtype(x.dtype, jnp.integer) else jnp.zeros_like(xs)
+    dx = None if is_image else jnp.zeros_like(xs)
     dkernel = jnp.zeros(_rows(kernel).shape[::-1], kernel.dtype)
     init = dx, jax.tree.map(jnp.zeros_like, affine), dkernel
     (dx, daffine, dkernel), _ = lax.scan(accumulate, init, jnp.arange(n_chunks))

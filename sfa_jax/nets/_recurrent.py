@@ -85,7 +85,7 @@ def recurrent_scan(
     _check_sizes(params, y_init, h)
     if h.ndim < 2 or h.shape[:-2] != y_init.shape[:-1]:
         raise ValueError(f"h: expected shape {y_init.shape[:-1]} + (time, n_features) as y_init's, got {h.shape}")
-    keep = jnp.ones(h.shape[:-1], h.dtype) if reset is None else (jnp.asarray(reset) == 0).astype(h.dtype)
+    keep = jnp.ones(h.shape[:-1], h.dtype) if reset is None else (~jnp.asarray(reset).astype(bool)).astype(h.dtype)
     if keep.shape != h.shape[:-1]:
         raise ValueError(f"reset: expected shape {h.shape[:-1]}, one entry a frame, got {keep.shape}")
     drive = _drive(params, h)
