@@ -7,7 +7,6 @@ advice.
     python train.py --config=configs/sfa_gen.py --config.data.path=frames --config.train.epochs=20
     python train.py --config=configs/sfa_gen.py:smoke
 
-RESULT
 """
 
 from ml_collections import ConfigDict
