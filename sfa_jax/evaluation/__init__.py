@@ -2,6 +2,7 @@
 
 from sfa_jax.evaluation._baselines import pca_codes as pca_codes
 from sfa_jax.evaluation._measures import code_measures as code_measures
+from sfa_jax.evaluation._measures import effective_rank_of as effective_rank_of
 from sfa_jax.evaluation._measures import linear_r2 as linear_r2
 from sfa_jax.evaluation._measures import run_deltas as run_deltas
 from sfa_jax.evaluation._measures import solve_readout as solve_readout
@@ -12,6 +13,7 @@ from sfa_jax.evaluation._report import verdicts as verdicts
 
 __all__ = [
     "code_measures",
+    "effective_rank_of",
     "linear_r2",
     "pca_codes",
     "plot_run",

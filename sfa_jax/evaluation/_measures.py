@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
+import jax
 import numpy as np
 
-from sfa_jax.slowness import LinearSFA, effective_rank, fit, transform
+from sfa_jax.slowness import LinearSFA, effective_rank, fit
 
 # Embeddings are float32: directions of less variance than this, relative to the largest, are rounding.
 RANK_CUTOFF = 1e-9
+
+_effective_rank = jax.jit(effective_rank)  # one program instead of one for every operation in it
 
 Runs = Sequence[np.ndarray]
 Truth = Sequence[Mapping[str, np.ndarray]]
@@ -65,13 +68,12 @@ def code_measures(
     rank = int(readout.rank)
     measures = {
         "rank": float(rank),
-        "effective_rank": float(effective_rank(np.concatenate(held_out))),
-        "effective_rank_train": float(effective_rank(np.concatenate(train))),
+        "effective_rank": effective_rank_of(np.concatenate(held_out)),
+        "effective_rank_train": effective_rank_of(np.concatenate(train)),
     }
     if rank == 0:
         return measures | {f"r2/{name}": 0.0 for name in held_truth[0]}
-    codes = [np.asarray(transform(readout, y))[:, :rank] for y in train]
-    held = [np.asarray(transform(readout, y))[:, :rank] for y in held_out]
+    codes, held = ([(y - readout.mean) @ readout.components[:rank].T for y in runs] for runs in (train, held_out))
     deltas, train_deltas = run_deltas(held), run_deltas(codes)
     n_frames = np.mean([len(y) for y in held])
     for k in range(rank):
@@ -86,6 +88,11 @@ def code_measures(
         latents = [np.concatenate([truth[name] for truth in truths]) for truths in (train_truth, held_truth)]
         measures[f"r2/{name}"] = linear_r2(np.concatenate(codes), latents[0], np.concatenate(held), latents[1])
     return {name: value for name, value in measures.items() if np.isfinite(value)}
+
+
+def effective_rank_of(y: np.ndarray) -> float:
+    """`slowness.effective_rank` of an embedding `[time, dim]`."""
+    return float(_effective_rank(y))
 
 
 def whiteness_error(code: np.ndarray) -> float:

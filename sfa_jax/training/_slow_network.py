@@ -10,7 +10,7 @@ import numpy as np
 
 from sfa_jax import evaluation
 from sfa_jax._errors import InputError
-from sfa_jax.slowness import LinearSFA, effective_rank, memory_reliance, shuffle_control_delta
+from sfa_jax.slowness import LinearSFA, memory_reliance, shuffle_control_delta
 from sfa_jax.training._embeddings import write_embeddings
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._model import SlowModel, make_network
@@ -90,7 +90,7 @@ class SlowNetworkJob:
         found = {"mean": measured.readout.mean, "matrix": np.asarray(measured.readout.components).T}
         place = state.readout["mean"].sharding
         solved = {name: jax.device_put(np.asarray(value, np.float32), place) for name, value in found.items()}
-        metrics = {"loss": float(loss), "effective_rank": float(effective_rank(y[0]))}
+        metrics = {"loss": float(loss), "effective_rank": evaluation.effective_rank_of(y[0])}
         return state._replace(readout=solved), measured, metrics
 
     def finish(
