@@ -21,7 +21,7 @@ _WORKDIR = flags.DEFINE_string(
 
 
 def main(argv: list[str]) -> None:
-    del argv
+    _cli.refuse_arguments(argv[1:])
     _cli.run(_train)
 
 

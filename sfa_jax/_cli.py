@@ -54,6 +54,13 @@ def parse_flags(argv: list[str]) -> list[str]:
     raise AssertionError("not reached")
 
 
+def refuse_arguments(words: list[str]) -> None:
+    """Ends a command that was given words where it takes flags only."""
+    if words:
+        hint = f"; did you mean --{words[0]}?" if "=" in words[0] else ""
+        _fail(f"unexpected argument {words[0]!r}: expected flags, which start with --{hint}")
+
+
 def _fail_full(error: Exception) -> None:
     _fail(
         f"the disk is full: {error}. What was written before is whole; free some space and run again with the same "

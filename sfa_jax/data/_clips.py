@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -59,7 +60,7 @@ def split_run(n_frames: int, *, holdout: float, gap: float) -> Split:
         raise InputError(f"evaluation.holdout: expected a share in [0, 1), got {holdout}")
     if not 0 <= gap < 1 - holdout:
         raise InputError(f"evaluation.gap: expected a share in [0, {1 - holdout:g}), got {gap}")
-    n_held, n_gap = round(holdout * n_frames), round(gap * n_frames)
+    n_held, n_gap = round(holdout * n_frames), math.ceil(gap * n_frames)  # a short run needs its gap most
     if n_held < 2 or n_frames - n_held - n_gap < 2:
         return Split(n_frames, n_frames)
     return Split(n_frames - n_held - n_gap, n_frames - n_held)

@@ -60,7 +60,7 @@ class SlowNetwork:
         """
         leading = frames.shape[:-3]
         flat = frames.reshape(-1, *frames.shape[-3:])
-        weight = None if valid is None else valid.reshape(-1).astype(jnp.float32)
+        weight = None if valid is None else valid.reshape(-1).astype(bool).astype(jnp.float32)
         collections = {"params": variables["params"]["encoder"], "batch_stats": variables["batch_stats"]}
         if not train:
             h: Any = self.encoder.apply(collections, flat, weight)

@@ -33,7 +33,7 @@ def as_weights(mask: ArrayLike | None, y: jax.Array) -> jax.Array:
     mask = jnp.asarray(mask)
     if mask.shape != y.shape[:-1]:
         raise ValueError(f"mask: expected shape {y.shape[:-1]}, one entry a sample, got {mask.shape}")
-    return mask.astype(y.dtype)
+    return mask.astype(bool).astype(y.dtype)
 
 
 def masked(y: jax.Array, weights: jax.Array) -> jax.Array:

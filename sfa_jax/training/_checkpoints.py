@@ -21,9 +21,14 @@ _METRIC = "held_out_loss"
 
 
 class Checkpoints:
-    """The checkpoints of one run: written in the background, the latest and the best are kept."""
+    """The checkpoints of one run: written in the background, the latest and the best are kept.
 
-    def __init__(self, folder: Path):
+    Args:
+      folder: where they are.
+      read_only: change nothing there, so that a run can be looked at while it trains.
+    """
+
+    def __init__(self, folder: Path, *, read_only: bool = False):
         policy = checkpoint_managers.AnyPreservationPolicy(
             [
                 checkpoint_managers.LatestN(1),
@@ -37,7 +42,9 @@ class Checkpoints:
             best_fn=_metric,
             best_mode="min",
             keep_checkpoints_without_metrics=False,
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=not read_only,  # what a running trainer is writing is not a reader's to clean
+            read_only=read_only,
+            create=not read_only,
         )
         handlers = {
             "state": ocp.StandardCheckpointHandler(),

@@ -113,7 +113,7 @@ def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[SlowModel, 
     folder = Path(workdir) / "checkpoints"
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected the --workdir of a run of train.py")
-    checkpoints = Checkpoints(folder)
+    checkpoints = Checkpoints(folder, read_only=True)
     try:
         step = checkpoints.best_step if best else checkpoints.latest_step
         if step is None:

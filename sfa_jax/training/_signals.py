@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 
 
-class Stopped(Exception):
-    """A signal asked for the end, and everything that was reached is saved; not an error."""
+class Stopped(BaseException):
+    """A signal asked for the end. Not an `Exception`, so that nothing on the way takes it for an error of its own."""
 
 
 class StopSignals:

@@ -75,6 +75,7 @@ def test_short_data_make_a_smaller_batch(caplog):
 def test_split():
     assert split_run(1000, holdout=0.2, gap=0.02) == (780, 800)
     assert split_run(5, holdout=0.2, gap=0.0) == (5, 5)
+    assert split_run(24, holdout=0.2, gap=0.02) == (18, 19)
     for holdout, gap, name in [(1.0, 0, "holdout"), (-0.1, 0, "holdout"), (0.2, 0.8, "gap")]:
         with pytest.raises(InputError, match=f"evaluation.{name}"):
             split_run(10, holdout=holdout, gap=gap)

@@ -57,6 +57,13 @@ def test_mask_is_leaving_out(pairs):
     assert np.all(np.asarray(gradient)[~np.asarray(mask)] == 0)
 
 
+def test_masks_count_as_non_zero(pairs):
+    y_t, y_tm1 = (jnp.asarray(y, jnp.float32) for y in pairs)
+    mask = jnp.arange(50) % 3 > 0
+    found = slowness.sfa_loss(y_t, y_tm1, mask=mask.astype(jnp.uint8) * 255)
+    np.testing.assert_array_equal(found, slowness.sfa_loss(y_t, y_tm1, mask=mask))
+
+
 def test_all_masked_is_finite(pairs):
     found = slowness.sfa_loss(*(jnp.asarray(y, jnp.float32) for y in pairs), mask=jnp.zeros(50))
     np.testing.assert_allclose(found, (1.0, 0.0, 1.0, 0.0))

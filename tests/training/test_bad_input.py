@@ -162,6 +162,7 @@ def test_divergence_keeps_the_last_good_checkpoint(config, tmp_path):
         ("--config.dat.path=frames", r"--config.dat.path=frames: .*Did you mean \"data\""),
         ("--config.train.steps=many", "--config.train.steps=many: invalid literal"),
         ("--wrkdir=x", "Did you mean: workdir"),
+        ("config.train.steps=5", "unexpected argument 'config.train.steps=5'.*did you mean --config.train.steps=5"),
     ],
 )
 def test_flags(run_train, flag, message):
