@@ -7,6 +7,7 @@ decides them, (6) after the last step the run is measured and written, again if 
 
 import json
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -95,6 +96,9 @@ def _run(
     saved = {"config": json.loads(config.to_json()), "data": {"frame_shape": list(store.shape)}}
 
     def save(state: TrainState, held_out_loss: float | None) -> None:
+        if held_out_loss is not None and not math.isfinite(held_out_loss):
+            _log.warning("the held-out loss is %s: the recurrence runs away over a long run", held_out_loss)
+            held_out_loss = None  # never the best checkpoint
         checkpoints.save(state, saved["config"], saved["data"] | {"step": int(state.step)}, held_out_loss)
 
     board = workdir / "tensorboard" if config.train.tensorboard else None
