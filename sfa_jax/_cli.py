@@ -12,7 +12,11 @@ from sfa_jax._errors import InputError
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a command: exit status 0, also when a signal asked for the end; 1 and one line for a user's error."""
+    """Runs a command and ends it with its exit status.
+
+    0 at the end, also where SIGTERM asked for it; 130 after Ctrl-C, so that a shell does not go on to the next
+    command; 1 and one line for a user's error.
+    """
     from sfa_jax.training import DivergedError, Stopped
 
     _log_to_screen()
@@ -22,13 +26,15 @@ def run(main: Callable[[], None]) -> None:
         main()
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
-        sys.exit(0)
+        sys.exit(130 if stopped.signal_name == "SIGINT" else 0)
     except (InputError, DivergedError) as error:
         _fail(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail_full(error)
+        if error.filename is None:
             raise
-        _fail_full(error)
+        _fail(f"{error.filename}: {error.strerror}; what was written before is whole")
     except Exception as error:
         if not _says_full(error):  # tensorstore wraps the system's error in one of its own
             raise

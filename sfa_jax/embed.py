@@ -31,6 +31,8 @@ def embed(workdir: str | Path, path: str, output: str | Path, *, best: bool = Fa
     output = Path(output)
     if output.suffix != ".npz":
         raise InputError(f"OUTPUT: expected a name that ends in .npz, got {output}")
+    if output.is_dir():
+        raise InputError(f"OUTPUT: expected a file to write, got the folder {output}")
     if not output.parent.is_dir():
         raise InputError(f"OUTPUT: the folder {output.parent} does not exist; make it first")
     model, config = restore_run(workdir, best=best)

@@ -4,8 +4,10 @@ Each step's folder has three items: `state`, a nested dict of arrays that can be
 `config`, the resolved config as JSON; `data`, the position in the data as JSON.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import flax.serialization
@@ -26,6 +28,9 @@ class Checkpoints:
     Args:
       folder: where they are.
       read_only: change nothing there, so that a run can be looked at while it trains.
+
+    Raises:
+      InputError: something that is no folder is in its place.
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False):
@@ -51,6 +56,9 @@ class Checkpoints:
             "config": ocp.JsonCheckpointHandler(),
             "data": ocp.JsonCheckpointHandler(),
         }
+        self._folder = folder
+        if not folder.is_dir() and (read_only or folder.exists()):
+            raise InputError(f"{folder}: expected a folder of checkpoints; give the --workdir of a run of train.py")
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
 
     @property
@@ -76,35 +84,62 @@ class Checkpoints:
         metrics = None if held_out_loss is None else {_METRIC: held_out_loss}
         self._manager.save(step, args=items, metrics=metrics, force=True)
 
-    def restore(self, step: int, like: TrainState) -> TrainState:
-        """The state of a step, on the devices of `like`.
+    def restore(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        """`(state, data)` of a step, the state on the devices of `like`.
 
         Raises:
-          InputError: a leaf is missing or has another shape or type than in `like`.
+          InputError: the checkpoint is damaged, or a leaf is missing or has another shape or type than in `like`.
         """
         target = flax.serialization.to_state_dict(like)
-        _check_leaves(self._saved_leaves(step), target, step)
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(jax.tree.map(_abstract, target)))
-        restored = self._manager.restore(step, args=items)["state"]
-        return flax.serialization.from_state_dict(like, restored)
+        with self._readable(step):
+            saved = self._saved_leaves(step)
+        _check_leaves(saved, target, step)
+        items = ocp.args.Composite(
+            state=ocp.args.StandardRestore(jax.tree.map(_abstract, target)), data=ocp.args.JsonRestore()
+        )
+        with self._readable(step):
+            restored = self._manager.restore(step, args=items)
+            return flax.serialization.from_state_dict(like, restored["state"]), restored["data"]
 
     def restore_items(self, step: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """`(state, config, data)` of a step; the state as a nested dict on one device, whatever wrote it."""
+        """`(state, config, data)` of a step; the state as a nested dict on one device, whatever wrote it.
+
+        Raises:
+          InputError: the checkpoint is damaged.
+        """
         sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(fallback_sharding=sharding),
             config=ocp.args.JsonRestore(),
             data=ocp.args.JsonRestore(),
         )
-        restored = self._manager.restore(step, args=items)
-        return restored["state"], restored["config"], restored["data"]
+        with self._readable(step):
+            restored = self._manager.restore(step, args=items)
+            return restored["state"], restored["config"], restored["data"]
 
     def wait(self) -> None:
         """Returns once everything is on disk; raises what went wrong while it was written."""
         self._manager.wait_until_finished()
 
-    def close(self) -> None:
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._manager.close()
+
+    @contextlib.contextmanager
+    def _readable(self, step: int) -> Iterator[None]:
+        """Turns whatever Orbax raises on a damaged folder into one line."""
+        try:
+            yield
+        except Exception as error:
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(
+                f"{self._folder / str(step)}: cannot read this checkpoint ({said[:200]}); move it away to use the one "
+                "before, if there is one"
+            ) from error
 
     def _saved_leaves(self, step: int) -> dict[str, tuple[tuple[int, ...], str]]:
         metadata = self._manager.item_metadata(step)["state"]

@@ -1,15 +1,15 @@
 """The one driver: resume, steps, metrics, checkpoints, evaluation, whatever the job.
 
-Order of resume: (1) the config is compared with the one in the workdir, (2) the data are loaded and split, (3) the
-latest checkpoint is restored, (4) metrics after its step are dropped, (5) the clips go on from that step, which alone
-decides them, (6) after the last step the run is measured and written, again if it was before.
+Order of resume: (1) the workdir is locked and the config compared with the one in it, (2) the data are loaded and
+split, (3) the latest checkpoint is restored, (4) metrics after its step are dropped, (5) the clips go on from that
+step, which alone decides them, (6) after the last step the run is measured and written, again if it was before.
 """
 
+import functools
 import json
 import logging
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,13 +21,18 @@ from sfa_jax._errors import InputError
 from sfa_jax.data import Batch, ClipSampler, FrameStore
 from sfa_jax.training._checkpoints import Checkpoints
 from sfa_jax.training._inputs import Inputs, load_inputs
-from sfa_jax.training._metrics import MetricsFile
+from sfa_jax.training._metrics import MetricsFile, mean_rate
+from sfa_jax.training._options import check_options
 from sfa_jax.training._progress import Progress
 from sfa_jax.training._signals import StopSignals
 from sfa_jax.training._slow_network import SlowNetworkJob
 from sfa_jax.training._steps import Metrics, TrainState, make_update
+from sfa_jax.training._workdir import config_differences, hold_workdir, write_json
 
 _log = logging.getLogger("sfa_jax")
+
+# What may differ when a finished run is measured again: it changes nothing of what is measured.
+_OUTPUT_OPTIONS = ("evaluation.plots", "train.tensorboard", "data.cache_dir")
 
 
 class Job(Protocol):
@@ -37,7 +42,12 @@ class Job(Protocol):
     def update(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]: ...
     def evaluate(self, state: TrainState, *, final: bool) -> tuple[TrainState, Any, dict[str, float]]: ...
     def finish(
-        self, state: TrainState, measured: Any, workdir: Path, records: Sequence[Mapping[str, Any]]
+        self,
+        state: TrainState,
+        measured: Any,
+        workdir: Path,
+        records: Sequence[Mapping[str, Any]],
+        poll: Callable[[], None],
     ) -> dict[str, float]: ...
 
 
@@ -61,16 +71,14 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
       Stopped: a signal asked for the end; the state is saved.
     """
     workdir = Path(workdir)
-    _open_workdir(config, workdir)
-    with StopSignals() as signals:
+    check_options(config)
+    with StopSignals() as signals, hold_workdir(workdir):
+        changed = config_differences(workdir, config)
         inputs = load_inputs(config)
         n_steps = _n_steps(config.train, inputs.sampler)
         job = SlowNetworkJob(config, inputs, n_steps)
-        checkpoints = Checkpoints(workdir / "checkpoints")
-        try:
-            return _run(job, config, workdir, inputs, n_steps, checkpoints, signals)
-        finally:
-            checkpoints.close()
+        with signals.held(), Checkpoints(workdir / "checkpoints") as checkpoints:
+            return _run(job, config, workdir, inputs, n_steps, checkpoints, signals, changed)
 
 
 def _run(
@@ -81,61 +89,87 @@ def _run(
     n_steps: int,
     checkpoints: Checkpoints,
     signals: StopSignals,
+    changed: Sequence[str],
 ) -> dict[str, float]:
     store, sampler = inputs.store, inputs.sampler
     mesh = _mesh(sampler.batch_size)
     everywhere, shared = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(None, "data"))
     state = jax.jit(job.init, out_shardings=everywhere)()
-    start = checkpoints.latest_step or 0
+    start, readout_step = checkpoints.latest_step or 0, 0
     if start:
-        state = checkpoints.restore(start, state)
+        state, data = checkpoints.restore(start, state)
+        readout_step = data["readout_step"]
         _log.info("resumed at step %d of %d from %s", start, n_steps, workdir)
-    _write_json(workdir / "config.json", json.loads(config.to_json()))
+    _say_changes(changed, workdir, start, n_steps)
+    resolved = json.loads(config.to_json())
+    write_json(workdir / "config.json", resolved)
+    signals.check("no step was taken")
     update = jax.jit(make_update(job.update), donate_argnums=0, out_shardings=everywhere)
     frames = jax.device_put(store.all(), everywhere) if store.in_memory else None
-    saved = {"config": json.loads(config.to_json()), "data": {"frame_shape": list(store.shape)}}
 
     def save(state: TrainState, held_out_loss: float | None) -> None:
         if held_out_loss is not None and not math.isfinite(held_out_loss):
             _log.warning("the held-out loss is %s: the recurrence runs away over a long run", held_out_loss)
             held_out_loss = None  # never the best checkpoint
-        checkpoints.save(state, saved["config"], saved["data"] | {"step": int(state.step)}, held_out_loss)
+        data = {"step": int(state.step), "readout_step": readout_step, "frame_shape": list(store.shape)}
+        checkpoints.save(state, resolved, data, held_out_loss)
 
     board = workdir / "tensorboard" if config.train.tensorboard else None
     frames_a_step = sampler.batch_size * config.data.clip_length
     with (
-        MetricsFile(workdir / "metrics.jsonl", step=start, tensorboard=board) as metrics,
+        MetricsFile(
+            workdir / "metrics.jsonl", step=start, measured_again=start >= n_steps, tensorboard=board
+        ) as metrics,
         Progress(start, n_steps, frames_a_step) as progress,
     ):
         step = start
         while step < n_steps:
             stop = _next_stop(step, n_steps, config.train)
             batches = _stack([sampler.at(k) for k in range(step, stop)], store if frames is None else None)
-            with signals.held():
-                state, found = update(state, frames, jax.device_put(batches, shared))
-                means = _check_finite(found, step, checkpoints)
-                step = stop
-                metrics.write(step, "train", means | {"frames_per_second": progress.advance(step, means)})
-                if step < n_steps and step % config.train.evaluate_every == 0:
-                    with progress.paused():
-                        state, _, measured = job.evaluate(state, final=False)
-                        metrics.write(step, "eval", measured)
-                        save(state, measured["loss"])
-                elif step < n_steps and signals.requested:
-                    save(state, None)
-            if step < n_steps:
-                signals.check(f"step {step} of {n_steps} is saved in {workdir}", checkpoints.wait)
+            state, found = update(state, frames, jax.device_put(batches, shared))
+            means = _check_finite(found, step, checkpoints)
+            step = stop
+            metrics.write(step, "train", means | {"frames_per_second": progress.advance(step, means)})
+            if step < n_steps and step % config.train.evaluate_every == 0:
+                with progress.paused():
+                    state, _, measured = job.evaluate(state, final=False)
+                    readout_step = step
+                    metrics.write(step, "eval", measured)
+                    save(state, measured["loss"])
+            elif step < n_steps and signals.requested:
+                save(state, None)
+            if step < n_steps and signals.requested:
+                checkpoints.wait()
+                signals.check(f"step {step} of {n_steps} is saved in {workdir}")
         _log.info("measuring the run")
-        with signals.held():
-            state, found_at_end, measured = job.evaluate(state, final=True)
-            metrics.write(step, "eval", measured)
-            save(state, measured["loss"])
-        signals.check(f"all {n_steps} steps are saved in {workdir}, the last measures are not", checkpoints.wait)
-        summary = job.finish(state, found_at_end, workdir, metrics.records)
-        summary["frames_per_second"] = progress.rate
-    checkpoints.wait()
-    _write_json(workdir / "summary.json", summary)
+        state, found_at_end, measured = job.evaluate(state, final=True)
+        readout_step = step
+        metrics.write(step, "eval", measured)
+        save(state, measured["loss"])
+        checkpoints.wait()
+        poll = functools.partial(signals.check, f"all {step} steps are saved in {workdir}, the last measures are not")
+        poll()
+        summary = job.finish(state, found_at_end, workdir, metrics.records, poll)
+        summary["frames_per_second"] = mean_rate(metrics.records, frames_a_step)
+    write_json(workdir / "summary.json", summary)
     return summary
+
+
+def _say_changes(changed: Sequence[str], workdir: Path, start: int, n_steps: int) -> None:
+    """Tells which fields of the config are not those of the run that is resumed.
+
+    Raises:
+      InputError: nothing is left to train, so that the run would be measured as what it is not.
+    """
+    matter = [name for name in changed if name not in _OUTPUT_OPTIONS]
+    if start >= n_steps and matter:
+        raise InputError(
+            f"--workdir={workdir}: the run there is finished (step {start}), with another {', '.join(matter)}; give "
+            "another --workdir, set --config.train.steps higher to train on, or apply the run to other video with "
+            "python -m sfa_jax.embed"
+        )
+    for name in matter:
+        _log.warning("config: %s differs from the run in %s; the new value is used", name, workdir)
 
 
 def _next_stop(step: int, n_steps: int, config: Any) -> int:
@@ -167,14 +201,6 @@ def _check_finite(found: Metrics, start: int, checkpoints: Checkpoints) -> dict[
 
 
 def _n_steps(config: Any, sampler: ClipSampler) -> int:
-    if (config.steps > 0) == (config.epochs > 0):
-        raise InputError(
-            f"train.steps, train.epochs: expected exactly one above 0, got {config.steps} and {config.epochs}; "
-            "set the other to 0"
-        )
-    for name in ("evaluate_every", "steps_per_dispatch"):
-        if config[name] < 1:
-            raise InputError(f"train.{name}: expected at least 1, got {config[name]}")
     return config.steps or max(1, round(config.epochs * sampler.steps_per_epoch))
 
 
@@ -187,33 +213,3 @@ def _mesh(batch_size: int) -> jax.sharding.Mesh:
             "%d of %d devices are used: data.batch_size=%d is not a multiple of more", n, len(devices), batch_size
         )
     return jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices[:n])
-
-
-def _open_workdir(config: Any, workdir: Path) -> None:
-    """Makes the folder; says where the config differs from that of the run in it."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        if not os.access(workdir, os.W_OK):
-            raise PermissionError("not writable")
-    except OSError as error:
-        raise InputError(
-            f"--workdir={workdir}: cannot make or write this folder ({error.strerror or error}); give a path below a "
-            "folder that exists and is writable"
-        ) from None
-    path = workdir / "config.json"
-    if path.exists():
-        for name in _differences(json.loads(path.read_text()), json.loads(config.to_json())):
-            _log.warning("config: %s differs from the run in %s; the new value is used", name, workdir)
-
-
-def _differences(a: Any, b: Any, name: str = "") -> list[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        keys = sorted(a.keys() | b.keys())
-        return [found for key in keys for found in _differences(a.get(key), b.get(key), f"{name}.{key}".lstrip("."))]
-    return [] if a == b else [name]
-
-
-def _write_json(path: Path, value: Any) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,19 +17,24 @@ class MetricsFile:
     Args:
       path: the file; records after `step` are dropped from it, as the steps will be done again.
       step: the step that the run goes on from.
+      measured_again: nothing is left but the last measure: the one there was is dropped as well.
       tensorboard: folder for TensorBoard event files, None for none.
 
     Raises:
-      InputError: TensorBoard is asked for and its writer is not installed.
+      InputError: the file is not one of records, or TensorBoard is asked for and its writer is not installed.
     """
 
-    def __init__(self, path: Path, *, step: int, tensorboard: Path | None = None):
-        self.records = [record for record in _read(path) if record["step"] <= step]
+    def __init__(self, path: Path, *, step: int, measured_again: bool = False, tensorboard: Path | None = None):
+        self._board = _open_board(tensorboard) if tensorboard else None
+        self.records = [
+            record
+            for record in _read(path)
+            if record["step"] <= step and not (measured_again and record["step"] == step and record["split"] == "eval")
+        ]
         kept = path.with_suffix(".tmp")
         kept.write_text("".join(json.dumps(record) + "\n" for record in self.records))
         os.replace(kept, path)  # a reader, or a kill, never sees half a file
         self._file = path.open("a")
-        self._board = _open_board(tensorboard) if tensorboard else None
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
         record = {"step": step, "split": split, **{name: _number(value) for name, value in values.items()}}
@@ -54,16 +59,42 @@ class MetricsFile:
         self.close()
 
 
+def mean_rate(records: Sequence[Mapping[str, Any]], frames_a_step: int) -> float:
+    """Frames trained on a second over all training records that were timed; 0 where none was.
+
+    The first record after each start holds compilation and is not timed (its rate is 0).
+    """
+    frames = seconds = 0.0
+    before = 0
+    for record in records:
+        if record["split"] == "train":
+            if record["frames_per_second"]:
+                frames += (record["step"] - before) * frames_a_step
+                seconds += (record["step"] - before) * frames_a_step / record["frames_per_second"]
+            before = record["step"]
+    return frames / seconds if seconds else 0.0
+
+
 def _read(path: Path) -> list[dict[str, Any]]:
-    """The whole records of a file; a last line cut short by a kill is passed over."""
+    """The records of a file; a last line cut short by a kill is passed over."""
+    try:
+        lines = path.read_text().splitlines() if path.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot read the records of the run ({error}); move it away to go on") from None
     records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(record, dict) and "step" in record:
+            whole = isinstance(record["step"], int) and isinstance(record["split"], str)
+        except (ValueError, TypeError, KeyError):
+            whole = False
+        if whole:
             records.append(record)
+        elif number < len(lines):
+            raise InputError(
+                f'{path}, line {number}: expected {{"step": ..., "split": ...}} as JSON, got {line[:60]!r}; mend or '
+                "move the file away to go on"
+            )
     return records
 
 

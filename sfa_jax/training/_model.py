@@ -1,6 +1,7 @@
 """A trained network as one function, from frames to the slow code."""
 
 import functools
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sfa_jax._errors import InputError
 from sfa_jax.nets import POOLS, SlowNetwork, recurrent_step
 from sfa_jax.training._checkpoints import Checkpoints
 
+_log = logging.getLogger("sfa_jax")
 _CHUNK = 256  # frames encoded at once
 
 
@@ -85,12 +87,10 @@ def make_network(config: Any) -> SlowNetwork:
     """The network that `config.network` describes.
 
     Raises:
-      InputError: an unknown pooling or recurrence, or a size below 1.
+      InputError: an unknown pooling or recurrence.
     """
     if config.pool not in POOLS:
         raise InputError(f"network.pool: expected one of {POOLS}, got {config.pool!r}")
-    if min(config.dim, config.hidden, *config.channels) < 1:
-        raise InputError(f"network: expected sizes of at least 1, got {config.to_dict()}")
     try:
         return SlowNetwork(config.dim, tuple(config.channels), config.pool, config.hidden, config.recurrence)
     except ValueError as error:
@@ -111,16 +111,17 @@ def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[SlowModel, 
       InputError: there is no run, or no finished checkpoint in it.
     """
     folder = Path(workdir) / "checkpoints"
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected the --workdir of a run of train.py")
-    checkpoints = Checkpoints(folder, read_only=True)
-    try:
+    with Checkpoints(folder, read_only=True) as checkpoints:
         step = checkpoints.best_step if best else checkpoints.latest_step
         if step is None:
             raise InputError(f"{folder}: no finished checkpoint; run train.py with --workdir={workdir} to go on")
         state, config, data = checkpoints.restore_items(step)
-    finally:
-        checkpoints.close()
+    if data["readout_step"] != step:
+        _log.warning(
+            "%s: the run was stopped at step %d and its readout is that of step %d, so the code is not quite white and "
+            "ordered; run train.py with --workdir=%s to go on",
+            folder / str(step), step, data["readout_step"], workdir,
+        )  # fmt: skip
     config = ConfigDict(config)
     variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
     return SlowModel(make_network(config.network), variables, state["readout"], data["frame_shape"]), config

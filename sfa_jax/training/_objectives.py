@@ -73,6 +73,7 @@ def _sfa(config: Any, lag: int, dim: int) -> Objective:
         return terms.total, {"slowness": terms.slowness, "variance": terms.variance, "correlation": terms.correlation}
 
     def _unbiased(terms: SFALoss, y_t: jax.Array, mask: jax.Array) -> SFALoss:
+        y_t, mask = y_t.reshape(-1, dim), mask.reshape(-1)  # one long held-out clip has two halves as well
         half = len(y_t) // 2
         variance, correlation = two_batch_penalties(y_t[:half], y_t[half:], mask_a=mask[:half], mask_b=mask[half:])
         total = (

@@ -24,26 +24,18 @@ class Progress:
 
     def __init__(self, start: int, n_steps: int, frames_a_step: int):
         self._step, self._n_steps, self._frames_a_step = start, n_steps, frames_a_step
-        self._busy, self._timed_steps = 0.0, 0
         self._since: float | None = None  # None until the first dispatch, which compiles, is over
         self._said = 0.0
         terminal = sys.stderr.isatty()
         self._bar = tqdm(total=n_steps, initial=start, unit="step", dynamic_ncols=True) if terminal else None
 
-    @property
-    def rate(self) -> float:
-        """Frames a second over all timed steps; 0 before there are any."""
-        return self._timed_steps * self._frames_a_step / self._busy if self._busy else 0.0
-
     def advance(self, step: int, means: Mapping[str, float]) -> float:
-        """Tells that `step` is reached; returns the frames a second of the steps since the last call."""
+        """Tells that `step` is reached; returns the frames a second since the last call, 0 where that was the first."""
         now = time.perf_counter()
         steps, self._step = step - self._step, step
         rate = 0.0
         if self._since is not None:
-            seconds = now - self._since
-            self._busy, self._timed_steps = self._busy + seconds, self._timed_steps + steps
-            rate = steps * self._frames_a_step / seconds
+            rate = steps * self._frames_a_step / (now - self._since)
         self._since = now
         if self._bar:
             self._bar.update(steps)

@@ -1,21 +1,32 @@
 """SIGTERM (preemption) and Ctrl-C end a run at the next safe place."""
 
 import contextlib
+import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 
 
 class Stopped(BaseException):
-    """A signal asked for the end. Not an `Exception`, so that nothing on the way takes it for an error of its own."""
+    """A signal asked for the end. Not an `Exception`, so that nothing on the way takes it for an error of its own.
+
+    Attributes:
+      signal_name: of the signal.
+    """
+
+    def __init__(self, message: str, signal_name: str):
+        super().__init__(message)
+        self.signal_name = signal_name
 
 
 class StopSignals:
     """Catches SIGTERM and SIGINT while it is entered.
 
-    Inside `held()` a signal is only noted in `requested`; anywhere else, where nothing would be lost, it raises
-    `Stopped` at once.
+    Outside `held()`, where only files are read, the first one raises `Stopped` at once. Inside, where an exception
+    from a handler could go through the compiler or a checkpoint on its way to disk, it is noted, and `check` raises
+    `Stopped` at the next safe place. A second one ends the process as if it had never been caught.
     """
 
     def __init__(self) -> None:
@@ -35,11 +46,11 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
-    def check(self, saved: str, wait: Callable[[], None]) -> None:
-        """Raises `Stopped`, once `wait` has returned, if a signal was noted."""
+    def check(self, saved: str) -> None:
+        """Raises `Stopped` if a signal was noted; `saved` says what is on disk."""
         if self.requested:
-            wait()
-            raise Stopped(f"stopped by {self.requested}: {saved}; run again with the same --workdir to go on")
+            message = f"stopped by {self.requested}: {saved}; run again with the same --workdir to go on"
+            raise Stopped(message, self.requested)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -50,6 +61,12 @@ class StopSignals:
             self._holding = False
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
         self.requested = signal.Signals(number).name
         if not self._holding:
-            self.check("what was saved before stays", lambda: None)
+            self.check("what was saved before stays")
+        # Not by logging or print: the handler may have interrupted either.
+        os.write(sys.stderr.fileno(), b"\nstopping at the next safe place; the same signal again ends it at once\n")

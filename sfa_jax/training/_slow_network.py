@@ -1,6 +1,6 @@
 """The job of neural slow feature analysis: what is trained, and what is measured and written of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from sfa_jax import evaluation
-from sfa_jax._errors import InputError
 from sfa_jax.slowness import LinearSFA, memory_reliance, shuffle_control_delta
 from sfa_jax.training._embeddings import write_embeddings
 from sfa_jax.training._inputs import Inputs
@@ -48,7 +47,7 @@ class SlowNetworkJob:
       n_steps: length of the whole training.
 
     Raises:
-      InputError: an option is out of range, or options do not fit each other.
+      InputError: a choice has an unknown name.
     """
 
     def __init__(self, config: Any, inputs: Inputs, n_steps: int):
@@ -56,11 +55,6 @@ class SlowNetworkJob:
         self._frame_shape = inputs.store.shape
         self._network = make_network(config.network)
         self._objective = make_objective(config.objective, config.network.dim)
-        if config.objective.lag >= config.data.clip_length:
-            raise InputError(
-                f"objective.lag: expected less than data.clip_length = {config.data.clip_length}, "
-                f"got {config.objective.lag}"
-            )
         self._optimizer = make_optimizer(config.train, n_steps)
         self.update = make_train_step(self._network, self._objective, self._optimizer)
         self._loss = jax.jit(self._objective)
@@ -80,7 +74,8 @@ class SlowNetworkJob:
     def evaluate(self, state: TrainState, *, final: bool) -> tuple[TrainState, Measured, dict[str, float]]:
         """Solves the readout on the training frames and measures the loss on the held-out ones.
 
-        During training (`final` false) only the first frames are looked at where there are very many.
+        During training (`final` false) only the first training frames are looked at where there are very many; the
+        held-out ones always all, so that losses can be compared.
         """
         measured = self._measure(self._model(state), final)
         y = np.concatenate(measured.held_out)[None]
@@ -94,15 +89,27 @@ class SlowNetworkJob:
         return state._replace(readout=solved), measured, metrics
 
     def finish(
-        self, state: TrainState, measured: Measured, workdir: Path, records: Sequence[Mapping[str, Any]]
+        self,
+        state: TrainState,
+        measured: Measured,
+        workdir: Path,
+        records: Sequence[Mapping[str, Any]],
+        poll: Callable[[], None],
     ) -> dict[str, float]:
-        """Writes `embeddings.npz` and the plots; returns the measures of the summary."""
+        """Writes `embeddings.npz` and the plots; returns the measures of the summary.
+
+        `poll` is called between the parts, where it may end the run.
+        """
         model = self._model(state)
         held_truth = self._truth(self._held_out)
         summary = evaluation.code_measures(
             measured.train, measured.held_out, self._truth(self._train), held_truth, readout=measured.readout
         )
-        summary |= self._controls(model, measured) | self._baselines()
+        poll()
+        summary |= self._controls(model, measured)
+        poll()
+        summary |= self._baselines()
+        poll()
         summary["held_out_frames"] = float(self._n_held_out)
         code = [model.read_out(y) for y in measured.whole]
         write_embeddings(workdir / "embeddings.npz", code, self._runs, self._is_held_out())
@@ -166,7 +173,7 @@ class SlowNetworkJob:
         """The measures of PCA of the same size and of the untrained network, on the same frames."""
         train, held_out = _shorten(self._train, _QUICK_FRAMES), self._held_out
         frames = self._frames(train), self._frames(held_out)
-        every = max(1, sum(len(part) for part in frames[0]) // _CALIBRATION_FRAMES)
+        every = -(-sum(len(part) for part in frames[0]) // _CALIBRATION_FRAMES)
         untrained = self._untrained(np.concatenate([part[::every] for part in frames[0]]))
         embedded = {
             "pca": evaluation.pca_codes(*frames, self._network.dim),

@@ -118,15 +118,27 @@ def test_nan_in_an_array(config, tmp_path, frames):
     [
         ({"objective.name": "slow"}, "objective.name: expected one of"),
         ({"objective.lag": 2}, "objective.lag: expected less than data.clip_length = 2, got 2"),
-        ({"objective.lag": 0}, "objective.lag: expected at least 1"),
+        ({"objective.lag": 0}, "objective.lag: expected a whole number of at least 1"),
         ({"objective.name": "sfa", "objective.sfa.scaling": "even"}, "objective.sfa.scaling: expected one of"),
         ({"network.pool": "max"}, "network.pool: expected one of"),
         ({"network.recurrence": "some"}, "network.recurrence: expected one of"),
-        ({"network.dim": 0}, "network: expected sizes of at least 1"),
+        ({"network.dim": 0}, "network.dim: expected a whole number of at least 1, got 0"),
+        ({"network.channels": ()}, r"network.channels: expected one or more whole numbers of at least 1, got \(\)"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
+        ({"objective.whitened.epsilon": 0.0}, "objective.whitened.epsilon: expected a finite number above 0, got 0.0"),
+        (
+            {"objective.name": "sfa", "objective.sfa.two_batch": True, "data.batch_size": 3},
+            "two_batch: needs two halves",
+        ),
+        ({"train.steps": -5, "train.epochs": 1.0}, "train.steps: expected a whole number of at least 0, got -5"),
+        ({"train.steps": 0, "train.epochs": float("inf")}, "train.epochs: expected a finite number of at least 0"),
+        ({"train.learning_rate": float("nan")}, "train.learning_rate: expected a finite number above 0, got nan"),
+        ({"train.warmup_steps": -1}, "train.warmup_steps: expected a whole number of at least 0"),
+        ({"train.gradient_clip": -1.0}, "train.gradient_clip: expected a finite number of at least 0"),
         ({"train.steps": 0}, "expected exactly one above 0"),
         ({"train.epochs": 2.0}, "expected exactly one above 0"),
         ({"train.schedule": "stairs"}, "train.schedule: expected"),
-        ({"train.evaluate_every": 0}, "train.evaluate_every: expected at least 1"),
+        ({"train.evaluate_every": 0}, "train.evaluate_every: expected a whole number of at least 1"),
         ({"evaluation.holdout": 1.5}, "evaluation.holdout"),
         ({"data.order": "backwards"}, "data.order: expected one of"),
         ({"data.room.preset": "flying"}, "room.preset: expected one of"),
@@ -145,12 +157,12 @@ def test_workdir_below_a_file(config, tmp_path):
 
 
 def test_divergence_keeps_the_last_good_checkpoint(config, tmp_path):
-    """A learning rate of nan spoils the second step; the last good checkpoint is kept."""
-    spoiled = {"train.learning_rate": float("nan"), "train.warmup_steps": 0, "train.steps": 30}
-    with pytest.raises(DivergedError, match=r"step 2: the loss is nan .*No checkpoint had been written yet"):
+    """A huge learning rate spoils the second step; the last good checkpoint is kept."""
+    spoiled = {"train.learning_rate": 1e37, "train.warmup_steps": 0, "train.steps": 30}
+    with pytest.raises(DivergedError, match=r"step 2: the loss is (nan|inf) .*No checkpoint had been written yet"):
         run(config, tmp_path, **spoiled)
     run(config, tmp_path, **{"train.learning_rate": 1e-3, "train.steps": 10, "train.evaluate_every": 5})
-    with pytest.raises(DivergedError, match=r"step 12: the loss is nan .*The checkpoint of step 10 is kept"):
+    with pytest.raises(DivergedError, match=r"step 12: the loss is (nan|inf) .*The checkpoint of step 10 is kept"):
         run(config, tmp_path, **spoiled)
     assert "10" in os.listdir(tmp_path / "run" / "checkpoints")
 

@@ -1,0 +1,73 @@
+"""Ranges of the options of a config, checked before anything is read or made."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from sfa_jax._errors import InputError
+
+
+class _Range(NamedTuple):
+    expected: str
+    holds: Callable[[Any], bool]
+
+
+_COUNT = _Range("a whole number of at least 1", lambda x: _is_whole(x) and x >= 1)
+_COUNT_OR_0 = _Range("a whole number of at least 0", lambda x: _is_whole(x) and x >= 0)
+_POSITIVE = _Range("a finite number above 0", lambda x: math.isfinite(x) and x > 0)
+_NOT_NEGATIVE = _Range("a finite number of at least 0", lambda x: math.isfinite(x) and x >= 0)
+_SIZES = _Range("one or more whole numbers of at least 1", lambda x: len(x) > 0 and all(map(_COUNT.holds, x)))
+
+_RANGES = {
+    "seed": _COUNT_OR_0,
+    "network.dim": _COUNT,
+    "network.channels": _SIZES,
+    "network.hidden": _COUNT,
+    "objective.lag": _COUNT,
+    "objective.whitened.epsilon": _POSITIVE,
+    "objective.whitened.log_variance_weight": _NOT_NEGATIVE,
+    "train.steps": _COUNT_OR_0,
+    "train.epochs": _NOT_NEGATIVE,
+    "train.learning_rate": _POSITIVE,
+    "train.warmup_steps": _COUNT_OR_0,
+    "train.gradient_clip": _NOT_NEGATIVE,
+    "train.weight_decay": _NOT_NEGATIVE,
+    "train.evaluate_every": _COUNT,
+    "train.steps_per_dispatch": _COUNT,
+}
+
+
+def check_options(config: Any) -> None:
+    """Raises on the first option that is out of its range, or does not fit another.
+
+    The names of choices and the options of the data are checked where they are used.
+
+    Raises:
+      InputError: names the option, what was expected and what came.
+    """
+    for name, allowed in _RANGES.items():
+        value = config
+        for part in name.split("."):
+            value = value[part]
+        if not allowed.holds(value):
+            raise InputError(f"{name}: expected {allowed.expected}, got {value!r}")
+    train, data = config.train, config.data
+    if (train.steps > 0) == (train.epochs > 0):
+        raise InputError(
+            f"train.steps, train.epochs: expected exactly one above 0, got {train.steps} and {train.epochs}; "
+            "set the other to 0"
+        )
+    if config.objective.lag >= data.clip_length:
+        raise InputError(
+            f"objective.lag: expected less than data.clip_length = {data.clip_length}, got {config.objective.lag}"
+        )
+    pairs = data.batch_size * (data.clip_length - config.objective.lag)
+    if config.objective.name == "sfa" and config.objective.sfa.two_batch and pairs < 4:
+        raise InputError(
+            f"objective.sfa.two_batch: needs two halves of at least 2 pairs, but a batch has {pairs}; raise "
+            "data.batch_size or data.clip_length"
+        )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
