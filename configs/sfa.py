@@ -21,10 +21,7 @@ ARGUMENTS = ("smoke", "narrow")
 
 def get_config(arg: str = "") -> ConfigDict:
     """The config; `arg` is a comma-separated list of `ARGUMENTS`."""
-    chosen = [word for word in arg.split(",") if word]
-    for word in chosen:
-        if word not in ARGUMENTS:
-            raise ValueError(f"config argument: expected some of {', '.join(ARGUMENTS)}, got {word!r}")
+    chosen = words(arg, ARGUMENTS)
     config = ConfigDict()
     config.name = "sfa"
     config.seed = 0
@@ -68,7 +65,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.objective = ConfigDict()
     config.objective.name = "whitened"  # or "sfa"
-    config.objective.lag = 1  # frames
+    config.objective.lag = 1  # frames; what is measured afterwards is always the change from frame to frame
     config.objective.whitened = ConfigDict()
     config.objective.whitened.epsilon = 1e-3  # relative to the mean variance
     config.objective.whitened.log_variance_weight = 0.01
@@ -98,6 +95,15 @@ def get_config(arg: str = "") -> ConfigDict:
     if "smoke" in chosen:
         smoke(config)
     return config
+
+
+def words(arg: str, allowed: tuple[str, ...]) -> list[str]:
+    """The words of a config's argument, each one of `allowed`."""
+    chosen = [word for word in arg.split(",") if word]
+    for word in chosen:
+        if word not in allowed:
+            raise ValueError(f"config argument: expected some of {', '.join(allowed)}, got {word!r}")
+    return chosen
 
 
 def smoke(config: ConfigDict) -> None:

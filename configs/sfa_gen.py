@@ -13,8 +13,11 @@ from ml_collections import ConfigDict
 
 from configs import sfa
 
+ARGUMENTS = ("smoke",)
+
 
 def get_config(arg: str = "") -> ConfigDict:
+    """The config; `arg` is a comma-separated list of `ARGUMENTS`."""
     config = sfa.get_config()
     config.name = "sfa_gen"
     config.data.batch_size = 32
@@ -27,8 +30,6 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.schedule = "constant"
     config.train.warmup_steps = 0
     config.train.gradient_clip = 0.0
-    if arg == "smoke":
+    if "smoke" in sfa.words(arg, ARGUMENTS):
         sfa.smoke(config)
-    elif arg:
-        raise ValueError(f"config argument: expected smoke, got {arg!r}")
     return config

@@ -1,9 +1,11 @@
 """What the commands share: log lines on the screen, errors without a stack trace, the compilation cache."""
 
 import errno
+import itertools
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 
 import absl.logging
@@ -45,6 +47,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     """Parses the flags as absl does, but answers a wrong one with a line instead of a stack trace."""
     from absl import flags
 
+    _check_config_file(argv)
     try:
         rest = flags.FLAGS(argv)
         _ = flags.FLAGS.config.name  # a config file that failed to load says so only now
@@ -58,6 +61,17 @@ def parse_flags(argv: list[str]) -> list[str]:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         _fail(f"{lines[0]} {lines[-1] if len(lines) > 1 else ''}".strip())
     raise AssertionError("not reached")
+
+
+def _check_config_file(argv: list[str]) -> None:
+    """Ends the command where --config names no file; ml_collections would say that much later and less clearly."""
+    for word, after in itertools.pairwise([*argv, ""]):
+        name, _, value = word.lstrip("-").partition("=")
+        if word.startswith("-") and name == "config":
+            path = Path((value or after).split(":")[0])
+            if not path.is_file():
+                recipes = Path(argv[0]).resolve().parent / "configs"
+                _fail(f"--config={path}: no such file in {Path.cwd()}; expected a config, such as {recipes / 'sfa.py'}")
 
 
 def refuse_arguments(words: list[str]) -> None:

@@ -214,5 +214,5 @@ def test_full_disk(start_train, tmp_path):
 def test_config_arguments():
     with pytest.raises(ValueError, match="expected some of smoke, narrow, got 'smoky'"):
         sfa.get_config("smoky")
-    with pytest.raises(ValueError, match="expected smoke"):
+    with pytest.raises(ValueError, match="expected some of smoke, got 'narrow'"):
         sfa_gen.get_config("narrow")

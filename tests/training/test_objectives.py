@@ -59,5 +59,5 @@ def test_two_batch_penalties_come_from_two_halves_of_the_pairs(options, y):
 
 def test_a_lag_below_one_is_refused(options):
     options.lag = 0
-    with pytest.raises(InputError, match="objective.lag: expected at least 1 frame, got 0"):
+    with pytest.raises(InputError, match=r"objective.lag: expected at least 1 frame, got 0"):
         make_objective(options, 3)
