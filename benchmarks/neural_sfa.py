@@ -8,7 +8,10 @@ same 64x64 uint8 frames and turn them into float within the step. Before the clo
 are compared for the same parameters. Rounds alternate between the contestants; medians are printed.
 
 Ours takes `--steps` steps a call (one `lax.scan` with donated state), as the library's training loop does. PyTorch runs
-step by step. `--keep-heap` tells glibc to keep freed memory, for both: without it PyTorch pays page faults each step.
+step by step. Each contestant lives in a process of its own, as it does for whoever trains with it; they take turns, the
+others asleep. What the allocator of a process has seen before matters: PyTorch's large tensors are page-faulted in anew
+at every step until the heap has grown past them. `--one-process` puts all contestants into one process, whose heap the
+others keep large for PyTorch; `--keep-heap` tells glibc to keep freed memory, for all.
 """
 
 import argparse
@@ -253,43 +256,87 @@ def seconds(call, n=1):
     return (time.perf_counter() - start) / n
 
 
-def compare(case, rounds, n_steps, with_compile):
-    import jax
+def make_contestant(name, case, n_steps):
+    """`(call, n)`: `call()` trains `n` steps of a case and returns when they are done."""
+    frames = random_frames(*CASES[case])
+    if name == "ours":
+        import jax
 
-    batch, time_ = CASES[case]
-    frames = random_frames(batch, time_)
-    difference = check_same_computation(frames)
-    run, state = make_jax_trainer(frames, n_steps)
+        run, state = make_jax_trainer(frames, n_steps)
 
-    def ours():
-        nonlocal state
-        state, losses = run(state)
-        jax.block_until_ready(losses)
+        def call():
+            nonlocal state
+            state, losses = run(state)
+            jax.block_until_ready(losses)
 
-    def repeated(step, n):
-        return lambda: [step() for _ in range(n)]
+        return call, n_steps
+    import torch
 
-    n_torch = max(2, n_steps // 2)
-    contestants = {
-        "ours": (ours, n_steps),
-        "default": (repeated(make_torch_trainer(frames), n_torch), n_torch),
-        "channels_last": (repeated(make_torch_trainer(frames, channels_last=True), n_torch), n_torch),
-    }
-    note = "not asked for"
-    if with_compile:
+    torch.set_num_threads(N_THREADS)
+    compiled = name == "compile"
+    step = make_torch_trainer(frames, channels_last=compiled or name == "channels_last", compiled=compiled)
+    n = max(2, n_steps // 2)
+    return lambda: [step() for _ in range(n)], n
+
+
+class Contestant:
+    """A contestant, warmed up; in a process of its own, as it is when someone trains with it, or in this one."""
+
+    def __init__(self, name, case, n_steps, own_process, keep_heap):
+        self._process = None
+        if own_process:
+            command = [sys.executable, __file__, "--contestant", name, "--cases", case, "--steps", str(n_steps)]
+            command += ["--keep-heap"] if keep_heap else []
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            if self._process.stdout.readline() != "ready\n":
+                said = self._process.communicate()[1].strip().splitlines()
+                raise RuntimeError(said[-1][:120] if said else "no word")
+        else:
+            self._call, self._n = make_contestant(name, case, n_steps)
+            self._call()
+
+    def seconds_a_step(self):
+        if not self._process:
+            return seconds(self._call, self._n)
+        print("go", file=self._process.stdin, flush=True)
+        return float(self._process.stdout.readline())
+
+    def close(self):
+        if self._process:
+            self._process.communicate()
+
+
+def serve(name, case, n_steps):
+    """What the process of a `Contestant` does: one measurement a line of its input."""
+    call, n = make_contestant(name, case, n_steps)
+    call()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        print(seconds(call, n), flush=True)
+
+
+def compare(case, args):
+    difference = check_same_computation(random_frames(*CASES[case]))
+    contestants, note = {}, ""
+    for name in ("ours", "default", "channels_last", "compile"):
+        if name == "compile" and args.no_compile:
+            continue
         try:
-            step = make_torch_trainer(frames, channels_last=True, compiled=True)
-            step()
-            contestants["compile"] = (repeated(step, n_torch), n_torch)
-        except Exception as error:  # whatever the compiler of this machine does
-            note = f"{type(error).__name__}: {str(error).splitlines()[0][:80]}"
-    for call, _ in contestants.values():
-        call()
+            contestants[name] = Contestant(name, case, args.steps, not args.one_process, args.keep_heap)
+        except Exception as error:
+            if name != "compile":  # that one needs a compiler that this machine may not have
+                raise
+            note = f"   torch.compile: {error}"
     times = {name: [] for name in contestants}
-    for _ in range(rounds):
-        for name, (call, n) in contestants.items():
-            times[name].append(seconds(call, n))
+    for _ in range(args.rounds):
+        for name, contestant in contestants.items():
+            times[name].append(contestant.seconds_a_step())
+    for contestant in contestants.values():
+        contestant.close()
     median = {name: statistics.median(values) for name, values in times.items()}
+    batch, time_ = CASES[case]
     n_frames = batch * time_
     eager = min(median["default"], median["channels_last"])
     cells = [
@@ -298,8 +345,7 @@ def compare(case, rounds, n_steps, with_compile):
     ]
     gflops = flops_per_frame() * n_frames / median["ours"] / 1e9
     print(
-        f"{case:10s} {' '.join(cells)}   {eager / median['ours']:5.2f}x   {gflops:5.0f}   {difference:.0e}"
-        + ("" if "compile" in median else f"   torch.compile: {note}"),
+        f"{case:10s} {' '.join(cells)}   {eager / median['ours']:5.2f}x   {gflops:5.0f}   {difference:.0e}{note}",
         flush=True,
     )
     return gflops
@@ -362,18 +408,19 @@ def main():
     parser.add_argument("--steps", type=int, default=10, help="our steps a call")
     parser.add_argument("--no-compile", action="store_true", help="skip torch.compile")
     parser.add_argument("--no-startup", action="store_true", help="skip the time to first step")
-    parser.add_argument("--keep-heap", action="store_true", help="glibc keeps freed memory (both sides)")
+    parser.add_argument("--keep-heap", action="store_true", help="glibc keeps freed memory (all contestants)")
+    parser.add_argument("--one-process", action="store_true", help="all contestants share one process and its heap")
     parser.add_argument("--first-step", choices=CASES, help=argparse.SUPPRESS)
+    parser.add_argument("--contestant", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.first_step:
-        return first_step(args.first_step)
     if args.keep_heap:
         keep_heap()
-    import torch
-
-    torch.set_num_threads(N_THREADS)
+    if args.first_step:
+        return first_step(args.first_step)
+    if args.contestant:
+        return serve(args.contestant, args.cases[0], args.steps)
     print("frames/s   |     ours  default  ch.last  compile   | ours/better eager | ours GFLOP/s | largest difference")
-    best = max(compare(case, args.rounds, args.steps, not args.no_compile) for case in args.cases)
+    best = max(compare(case, args) for case in args.cases)
     ours, theirs = matmul_gflops()
     ceiling = max(ours, theirs)
     print(f"matrix product 2048^3: jax {ours:.0f}, torch {theirs:.0f} GFLOP/s; ours reaches {best / ceiling:.0%}")
