@@ -28,6 +28,8 @@ class Progress:
         self._said = 0.0
         terminal = sys.stderr.isatty()
         self._bar = tqdm(total=n_steps, initial=start, unit="step", dynamic_ncols=True) if terminal else None
+        if self._bar and start < n_steps:
+            self._bar.set_postfix_str("compiling")
 
     def advance(self, step: int, means: Mapping[str, float]) -> float:
         """Tells that `step` is reached; returns the frames a second since the last call, 0 where that was the first."""
@@ -37,12 +39,13 @@ class Progress:
         if self._since is not None:
             rate = steps * self._frames_a_step / (now - self._since)
         self._since = now
+        speed = f"{rate:.0f} frames/s" if rate else "compiled"
         if self._bar:
             self._bar.update(steps)
-            self._bar.set_postfix_str(f"loss {means['loss']:.4g}, {rate:.0f} frames/s")
+            self._bar.set_postfix_str(f"loss {means['loss']:.4g}, {speed}")
         elif now - self._said > _LINE_SECONDS or step == self._n_steps:
             self._said = now
-            _log.info("step %d of %d: loss %.4g, %.0f frames/s", step, self._n_steps, means["loss"], rate)
+            _log.info("step %d of %d: loss %.4g, %s", step, self._n_steps, means["loss"], speed)
         return rate
 
     @contextlib.contextmanager
