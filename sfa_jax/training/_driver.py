@@ -36,7 +36,7 @@ _OUTPUT_OPTIONS = ("evaluation.plots", "train.tensorboard", "data.cache_dir")
 
 
 class Job(Protocol):
-    """What the driver asks of a job; `update` is pure and runs inside `jit`."""
+    """What the driver asks of a job. Only `update` is pure and runs inside the driver's `jit`."""
 
     def init(self) -> TrainState: ...
     def update(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]: ...
@@ -94,7 +94,7 @@ def _run(
     store, sampler = inputs.store, inputs.sampler
     mesh = _mesh(sampler.batch_size)
     everywhere, shared = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(None, "data"))
-    state = jax.jit(job.init, out_shardings=everywhere)()
+    state = jax.device_put(job.init(), everywhere)
     start, readout_step = checkpoints.latest_step or 0, 0
     if start:
         state, data = checkpoints.restore(start, state)

@@ -30,7 +30,9 @@ class SlowModel:
     """
 
     def __init__(self, network: SlowNetwork, variables: Any, readout: dict[str, Any], frame_shape: tuple[int, ...]):
-        self.network, self.variables, self.readout = network, variables, readout
+        self.network, self.readout = network, readout
+        # On one device whatever they were trained on (and the carry too): all models of a network share one program.
+        self.variables = jax.device_put(variables, jax.local_devices()[0])
         self.frame_shape = tuple(frame_shape)
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
@@ -56,7 +58,7 @@ class SlowModel:
             raise ValueError(
                 f"frames: expected shape [time, {', '.join(map(str, self.frame_shape))}], got {frames.shape}"
             )
-        y, carry = [], self.network.init_carry(1)
+        y, carry = [], jax.device_put(self.network.init_carry(1), jax.local_devices()[0])
         for start in range(0, len(frames), _CHUNK):
             chunk = np.asarray(frames[start : start + _CHUNK])
             missing = _CHUNK - len(chunk)

@@ -58,6 +58,9 @@ class SlowNetworkJob:
         self._optimizer = make_optimizer(config.train, n_steps)
         self.update = make_train_step(self._network, self._objective, self._optimizer)
         self._loss = jax.jit(self._objective)
+        self._init = jax.jit(  # compiled once for the run and for its untrained baseline
+            lambda key: init_state(key, self._network, self._optimizer, self._frame_shape, self._batch_size)
+        )
         parts = [
             (Part(i, 0, s.train_stop), Part(i, s.held_out_start, len(inputs.runs[i])))
             for i, s in enumerate(inputs.splits)
@@ -68,8 +71,7 @@ class SlowNetworkJob:
         self._held_out = self._held_out or self._train  # nothing to hold out: said at the start, and counted as 0
 
     def init(self) -> TrainState:
-        key = jax.random.key(self._config.seed)
-        return init_state(key, self._network, self._optimizer, self._frame_shape, self._batch_size)
+        return self._init(jax.random.key(self._config.seed))
 
     def evaluate(self, state: TrainState, *, final: bool) -> tuple[TrainState, Measured, dict[str, float]]:
         """Solves the readout on the training frames and measures the loss on the held-out ones.
@@ -165,7 +167,7 @@ class SlowNetworkJob:
         n_shuffles = min(_CONTROL_FRAMES // len(frames), 20) or 1
         shuffled = shuffle_control_delta(code, frames, key, n_shuffles=n_shuffles)
         ablated = model.embed_without_memory(frames, np.concatenate(measured.train).mean(axis=0))
-        reliance = memory_reliance(code(frames), jnp.asarray(model.read_out(ablated)[:, :rank]))
+        reliance = jax.jit(memory_reliance)(code(frames), jnp.asarray(model.read_out(ablated)[:, :rank]))
         found = {"shuffle_control_delta": float(shuffled), "memory_reliance": float(reliance)}
         return {name: value for name, value in found.items() if np.isfinite(value)}
 
@@ -187,7 +189,7 @@ class SlowNetworkJob:
 
     def _untrained(self, frames: np.ndarray) -> SlowModel:
         """The network as initialised, its batch statistics taken from `frames` as a trained one's would be."""
-        state = jax.jit(self.init)()
+        state = self.init()
         encoder = self._network.encoder.clone(momentum=0.0)
         collections = {"params": state.params["encoder"], "batch_stats": state.batch_stats}
         calibrate = jax.jit(lambda x: encoder.apply(collections, x, train=True, mutable=["batch_stats"])[1])
