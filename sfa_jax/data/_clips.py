@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sfa_jax._errors import InputError
+from sfa_jax.data._checks import check_number, check_whole
 from sfa_jax.data._runs import Run
 
 _log = logging.getLogger("sfa_jax")
@@ -43,23 +44,21 @@ def split_run(n_frames: int, *, holdout: float, gap: float) -> Split:
     """Holds out the last part of a run, with unused frames before it.
 
     Neighbouring frames are near copies of each other, so without the gap the first held-out frames would have been
-    seen. A run too short to give two held-out frames is all training.
+    seen. A run too short to give two held-out frames and two for training is all training.
 
     Args:
       n_frames: of the run.
-      holdout: share of the run that is held out, in [0, 1).
+      holdout: share of the run that is held out, in [0, 1); 0 holds nothing out.
       gap: share of the run left out before that, in [0, 1 - holdout).
 
     Returns:
       `Split`; `held_out_start` is `n_frames` where nothing is held out.
 
     Raises:
-      InputError: a share is out of its range.
+      InputError: a share is not a number in its range.
     """
-    if not 0 <= holdout < 1:
-        raise InputError(f"evaluation.holdout: expected a share in [0, 1), got {holdout}")
-    if not 0 <= gap < 1 - holdout:
-        raise InputError(f"evaluation.gap: expected a share in [0, {1 - holdout:g}), got {gap}")
+    check_number("evaluation.holdout", holdout, "[0, 1)", "a share of each run")
+    check_number("evaluation.gap", gap, f"[0, {1 - holdout:g})", "a share of each run, below 1 - evaluation.holdout")
     n_held, n_gap = round(holdout * n_frames), math.ceil(gap * n_frames)  # a short run needs its gap most
     if n_held < 2 or n_frames - n_held - n_gap < 2:
         return Split(n_frames, n_frames)
@@ -141,12 +140,11 @@ class ClipSampler:
         order: str = "shuffled",
         seed: int = 0,
     ):
-        if clip_length < 2:
-            raise InputError(f"data.clip_length: expected at least 2 frames (one pair), got {clip_length}")
+        check_whole("data.clip_length", clip_length, 2, "frames (one pair)")
+        check_whole("data.batch_size", batch_size, 1, "clip")
+        check_whole("seed", seed, 0)
         if order not in ORDERS:
             raise InputError(f"data.order: expected one of {ORDERS}, got {order!r}")
-        if batch_size < 1:
-            raise InputError(f"data.batch_size: expected at least 1 clip, got {batch_size}")
         longest = int(max(lengths, default=0))
         if longest < clip_length:
             raise InputError(

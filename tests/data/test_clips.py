@@ -76,9 +76,25 @@ def test_split():
     assert split_run(1000, holdout=0.2, gap=0.02) == (780, 800)
     assert split_run(5, holdout=0.2, gap=0.0) == (5, 5)
     assert split_run(24, holdout=0.2, gap=0.02) == (18, 19)
-    for holdout, gap, name in [(1.0, 0, "holdout"), (-0.1, 0, "holdout"), (0.2, 0.8, "gap")]:
-        with pytest.raises(InputError, match=f"evaluation.{name}"):
-            split_run(10, holdout=holdout, gap=gap)
+    assert split_run(1000, holdout=0, gap=0.02) == (1000, 1000)
+    assert split_run(100, holdout=0.99, gap=0) == (100, 100)
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ({"holdout": 1.0}, r"evaluation.holdout: expected a number in \[0, 1\), a share of each run, got 1.0"),
+        ({"holdout": -0.1}, r"evaluation.holdout: .*got -0.1"),
+        ({"holdout": np.nan}, r"evaluation.holdout: .*got nan"),
+        ({"holdout": "0.2"}, r"evaluation.holdout: .*got '0.2'"),
+        ({"gap": 0.8}, r"evaluation.gap: expected a number in \[0, 0.8\), .*below 1 - evaluation.holdout, got 0.8"),
+        ({"gap": -0.1}, r"evaluation.gap: .*got -0.1"),
+        ({"gap": np.nan}, r"evaluation.gap: .*got nan"),
+    ],
+)
+def test_shares_out_of_range(shares, message):
+    with pytest.raises(InputError, match=message):
+        split_run(10, **{"holdout": 0.2, "gap": 0.0, **shares})
 
 
 def test_frame_store(tmp_path):
@@ -100,9 +116,13 @@ def test_frame_store(tmp_path):
     ("options", "message"),
     [
         ({"clip_length": 24}, "a clip of 24 frames is longer than every run .the longest has 23"),
-        ({"clip_length": 1}, "data.clip_length: expected at least 2"),
+        ({"clip_length": 1}, "data.clip_length: expected a whole number of at least 2 frames .one pair., got 1"),
+        ({"clip_length": 2.0}, "data.clip_length: .*got 2.0"),
         ({"order": "sideways"}, "data.order: expected one of"),
-        ({"batch_size": 0}, "data.batch_size"),
+        ({"batch_size": 0}, "data.batch_size: expected a whole number of at least 1 clip, got 0"),
+        ({"batch_size": 2.5}, "data.batch_size: .*got 2.5"),
+        ({"seed": -1}, "^seed: expected a whole number of at least 0, got -1"),
+        ({"seed": 0.5}, "^seed: .*got 0.5"),
     ],
 )
 def test_errors(options, message):
