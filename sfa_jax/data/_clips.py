@@ -99,7 +99,7 @@ class FrameStore:
         return not any(_is_mapped(part) for part in self._parts)
 
     def all(self) -> np.ndarray:
-        """Every frame in one array `[n, height, width, channel]`."""
+        """Every frame in one array `[n, height, width, channel]`: a copy where there are several runs."""
         return self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
 
     def gather(self, numbers: np.ndarray) -> np.ndarray:
