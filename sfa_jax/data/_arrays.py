@@ -4,6 +4,7 @@ An array is `[time, height, width, channel]` or `[time, height, width]`: uint8 i
 [0, 1].
 """
 
+import contextlib
 import itertools
 import logging
 import os
@@ -123,48 +124,46 @@ class ArrayFile:
             yield frames[start : start + step]
 
     def _mapped(self) -> np.ndarray:
-        try:
+        with _reading(self.name):
             return np.load(self.name, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:  # a file that ends early
-            raise _damaged(self.name, error) from error
 
     def _streamed(self, step: int, frame_bytes: int) -> Iterator[np.ndarray]:
         # An .npz cannot be memory-mapped; its member is unpacked a few frames at a time.
-        try:
-            with zipfile.ZipFile(self.name) as archive, archive.open(f"{self._key}.npy") as member:
-                _read_header(member)
-                for start in range(0, self.shape[0], step):
-                    count = min(step, self.shape[0] - start)
-                    data = member.read(count * frame_bytes)
-                    if len(data) < count * frame_bytes:
-                        raise EOFError("the array ends early")
-                    yield np.frombuffer(data, self.dtype).reshape(count, *self.shape[1:])
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
-            raise _damaged(self.name, error) from error
+        with (
+            _reading(f"{self.name} [{self._key}]"),
+            zipfile.ZipFile(self.name) as archive,
+            archive.open(f"{self._key}.npy") as member,
+        ):
+            _read_header(member)
+            for start in range(0, self.shape[0], step):
+                count = min(step, self.shape[0] - start)
+                data = member.read(count * frame_bytes)
+                if len(data) < count * frame_bytes:
+                    raise EOFError("the array ends early")
+                yield np.frombuffer(data, self.dtype).reshape(count, *self.shape[1:])
 
 
 def _find_frames(path: str) -> tuple[str, tuple[int, ...], np.dtype, bool]:
     """The key ("" in an .npy), shape, dtype and memory order of the frames."""
-    try:
+    headers = {}
+    with _reading(path):
         if not zipfile.is_zipfile(path):
             with open(path, "rb") as file:
                 return "", *_read_header(file)
-        headers = {}
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
-                with archive.open(name) as member:
-                    headers[name.removesuffix(".npy")] = _read_header(member)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
-        raise _damaged(path, error) from error
+                key = name.removesuffix(".npy")
+                with _reading(f"{path} [{key}]"), archive.open(name) as member:
+                    headers[key] = _read_header(member)
     likely = [key for key, (shape, _, _) in headers.items() if len(shape) in (3, 4)]
-    key = "frames" if "frames" in headers else likely[0] if len(likely) == 1 else None
-    if key is None:
+    found = "frames" if "frames" in headers else likely[0] if len(likely) == 1 else None
+    if found is None:
         described = ", ".join(f"{key} {shape}" for key, (shape, _, _) in headers.items()) or "nothing"
         raise InputError(
             f"{path} has no array called frames, nor just one with three or four axes; it holds {described}. Save the "
             f"frames [time, height, width, channel] under the name frames"
         )
-    return key, *headers[key]
+    return found, *headers[found]
 
 
 def _read_header(file: Any) -> tuple[tuple[int, ...], np.dtype, bool]:
@@ -176,15 +175,23 @@ def _read_header(file: Any) -> tuple[tuple[int, ...], np.dtype, bool]:
     return shape, dtype, fortran
 
 
-def _damaged(path: str, error: Exception) -> InputError:
-    return InputError(f"{path} cannot be read as a NumPy file ({error}): save it again with numpy.save or numpy.savez")
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Turns what a damaged file raises into one error that names it."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # zlib.error, LZMAError, TokenError of a header, NotImplementedError of zipfile...
+        raise InputError(
+            f"{name} cannot be read as a NumPy file ({str(error) or type(error).__name__}): save it again with "
+            f"numpy.save or numpy.savez"
+        ) from error
 
 
 def _member(arrays: Any, key: str, path: str) -> np.ndarray:
-    try:
+    with _reading(f"{path} [{key}]"):
         return arrays[key]
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
-        raise _damaged(f"{path} [{key}]", error) from error
 
 
 def _check_frames(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -193,7 +200,7 @@ def _check_frames(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
         raise InputError(f"{name} has shape {shape}: vectors in time, not images; {expected}")
     if len(shape) not in (3, 4):
         raise InputError(f"{name} has shape {shape}; {expected}")
-    if 0 in shape:
+    if min(shape) < 1:
         raise InputError(f"{name} has shape {shape} and so no pixels; {expected}")
     if len(shape) == 4 and shape[3] not in (1, 3):
         hint = ""

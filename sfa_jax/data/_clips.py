@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sfa_jax._errors import InputError
+from sfa_jax.data._checks import check_number, check_whole
 from sfa_jax.data._runs import Run
 
 _log = logging.getLogger("sfa_jax")
@@ -43,23 +44,21 @@ def split_run(n_frames: int, *, holdout: float, gap: float) -> Split:
     """Holds out the last part of a run, with unused frames before it.
 
     Neighbouring frames are near copies of each other, so without the gap the first held-out frames would have been
-    seen. A run too short to give two held-out frames is all training.
+    seen. A run too short to give two held-out frames and two for training is all training.
 
     Args:
       n_frames: of the run.
-      holdout: share of the run that is held out, in [0, 1).
+      holdout: share of the run that is held out, in [0, 1); 0 holds nothing out.
       gap: share of the run left out before that, in [0, 1 - holdout).
 
     Returns:
       `Split`; `held_out_start` is `n_frames` where nothing is held out.
 
     Raises:
-      InputError: a share is out of its range.
+      InputError: a share is not a number in its range.
     """
-    if not 0 <= holdout < 1:
-        raise InputError(f"evaluation.holdout: expected a share in [0, 1), got {holdout}")
-    if not 0 <= gap < 1 - holdout:
-        raise InputError(f"evaluation.gap: expected a share in [0, {1 - holdout:g}), got {gap}")
+    check_number("evaluation.holdout", holdout, "[0, 1)", "a share of each run")
+    check_number("evaluation.gap", gap, f"[0, {1 - holdout:g})", "a share of each run, below 1 - evaluation.holdout")
     n_held, n_gap = round(holdout * n_frames), math.ceil(gap * n_frames)  # a short run needs its gap most
     if n_held < 2 or n_frames - n_held - n_gap < 2:
         return Split(n_frames, n_frames)
@@ -100,7 +99,7 @@ class FrameStore:
         return not any(_is_mapped(part) for part in self._parts)
 
     def all(self) -> np.ndarray:
-        """Every frame in one array `[n, height, width, channel]`."""
+        """Every frame in one array `[n, height, width, channel]`: a copy where there are several runs."""
         return self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
 
     def gather(self, numbers: np.ndarray) -> np.ndarray:
@@ -122,14 +121,42 @@ def _is_mapped(array: np.ndarray) -> bool:
     return False
 
 
+class _Clips(NamedTuple):
+    """Clips as they are drawn: first frame, run, number of frames, and whether each follows on the one before."""
+
+    start: np.ndarray
+    run: np.ndarray
+    length: np.ndarray
+    follows: np.ndarray
+
+
 class ClipSampler:
     """The order in which clips are drawn. Step k's batch depends on the arguments alone, so that resuming is exact.
 
     "shuffled": every epoch goes once through all pairs of consecutive frames, in clips that share one frame with the
     next, start at a random phase and come in random order; what does not fill a batch is left out of that epoch.
 
-    "consecutive": `batch_size` readers go through the runs side by side, each from its own place; a clip starts where
-    the reader's last one ended, so that a carried state goes on. The last clip of a run is padded.
+    "consecutive": `batch_size` readers, spread evenly over the frames, each go through all runs without end, a clip a
+    step, so that a carried state goes on. `reset` is set exactly where a clip does not begin right after the last
+    frame of the reader's clip before: where it begins a run. Every second reader begins its clips half a clip later
+    than the others, and each changes from one to the other when it has come round, so that a pair across the border
+    of two clips lies inside a clip of the next reader that comes by: each pair of consecutive frames, and each up to
+    half a clip apart, is in a batch at least once in any `3 * steps_per_epoch + 4` steps. The last clip of a run is
+    padded. The seed plays no part.
+
+    Args:
+      lengths: number of frames of each run.
+      clip_length: frames of a clip, at least 2.
+      batch_size: clips of a batch; fewer where the data do not give as many.
+      order: "shuffled" or "consecutive".
+      seed: of the order, at least 0.
+
+    Attributes:
+      batch_size: clips of a batch.
+      steps_per_epoch: how many batches it takes to draw every clip about once.
+
+    Raises:
+      InputError: an argument is out of its range, or no run is as long as a clip.
     """
 
     def __init__(
@@ -141,12 +168,11 @@ class ClipSampler:
         order: str = "shuffled",
         seed: int = 0,
     ):
-        if clip_length < 2:
-            raise InputError(f"data.clip_length: expected at least 2 frames (one pair), got {clip_length}")
+        check_whole("data.clip_length", clip_length, 2, "frames (one pair)")
+        check_whole("data.batch_size", batch_size, 1, "clip")
+        check_whole("seed", seed, 0)
         if order not in ORDERS:
             raise InputError(f"data.order: expected one of {ORDERS}, got {order!r}")
-        if batch_size < 1:
-            raise InputError(f"data.batch_size: expected at least 1 clip, got {batch_size}")
         longest = int(max(lengths, default=0))
         if longest < clip_length:
             raise InputError(
@@ -155,7 +181,9 @@ class ClipSampler:
             )
         self._lengths = np.asarray(lengths)
         self._clip_length, self._order, self._seed = clip_length, order, seed
-        n_clips = len(self._starts(None)[0])
+        self._epoch = functools.lru_cache(maxsize=2)(self._shuffled)
+        grids = self._grids() if order == "consecutive" else [self._epoch(0)]
+        n_clips = len(grids[0].start)
         self.batch_size = min(batch_size, n_clips)
         if self.batch_size < batch_size:
             _log.warning(
@@ -163,47 +191,64 @@ class ClipSampler:
                 n_clips, clip_length, n_clips, batch_size,
             )  # fmt: skip
         self.steps_per_epoch = n_clips // self.batch_size
-        self._epoch = functools.lru_cache(maxsize=2)(self._make_epoch)
+        if order == "consecutive":
+            self._readers, self._circle = self._spread(grids)
 
     def at(self, step: int) -> Batch:
         """The batch of a step, counted from 0, with numbers of frames for `frames`."""
-        epoch, within = divmod(step, self.steps_per_epoch)
-        starts, run_id, length, follows = self._epoch(epoch if self._order == "shuffled" else 0)
-        clip = slice(within * self.batch_size, (within + 1) * self.batch_size)
-        offset = np.arange(self._clip_length)
-        valid = offset < length[clip, None]
-        frames = starts[clip, None] + np.minimum(offset, length[clip, None] - 1)
-        reset = np.zeros_like(valid)
-        reset[:, 0] = ~follows[clip]
-        return Batch(frames.astype(np.int32), valid, reset, run_id[clip].astype(np.int32))
-
-    def _starts(self, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """First frame, run and number of frames of every clip; at phase 0 without a generator."""
-        overlap = 1 if self._order == "shuffled" else 0
-        hop = self._clip_length - overlap
-        starts, runs, lengths = [], [], []
-        for run, (end, n_frames) in enumerate(zip(np.cumsum(self._lengths), self._lengths, strict=True)):
-            if overlap:
-                spare = n_frames - self._clip_length
-                phase = 0 if rng is None or spare < 0 else int(rng.integers(min(hop, spare % hop + 1)))
-                first = np.arange(phase, spare + 1, hop)
-            else:
-                first = np.arange(0, n_frames - 1, hop)  # a last single frame has no pair
-            starts.append(end - n_frames + first)
-            runs.append(np.full(len(first), run))
-            lengths.append(np.minimum(self._clip_length, n_frames - first))
-        return np.concatenate(starts), np.concatenate(runs), np.concatenate(lengths)
-
-    def _make_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        rng = np.random.default_rng((self._seed, epoch))
-        starts, runs, lengths = self._starts(rng)
         if self._order == "shuffled":
-            order = rng.permutation(len(starts))
+            epoch, within = divmod(step, self.steps_per_epoch)
+            clips, drawn = self._epoch(epoch), within * self.batch_size + np.arange(self.batch_size)
         else:
-            readers = np.arange(self.batch_size) * self.steps_per_epoch
-            order = (np.arange(self.steps_per_epoch)[:, None] + readers).reshape(-1)
-        follows = np.zeros(len(order), bool)
-        if self._order == "consecutive":
-            before = np.concatenate([np.full(self.batch_size, -1), order[: -self.batch_size]])
-            follows = (before >= 0) & (runs[order] == runs[before])
-        return starts[order], runs[order], lengths[order], follows
+            clips, drawn = self._circle, (self._readers + step) % len(self._circle.start)
+        start, run, length, follows = (field[drawn] for field in clips)
+        offset = np.arange(self._clip_length)
+        valid = offset < length[:, None]
+        frames = start[:, None] + np.minimum(offset, length[:, None] - 1)
+        reset = np.zeros_like(valid)
+        reset[:, 0] = ~follows if step else True
+        return Batch(frames.astype(np.int32), valid, reset, run.astype(np.int32))
+
+    def _clips(self, firsts: Sequence[np.ndarray]) -> _Clips:
+        """Clips that begin at the frames `firsts` of each run."""
+        ends = np.cumsum(self._lengths)
+        start = np.concatenate([end - n + first for end, n, first in zip(ends, self._lengths, firsts, strict=True)])
+        run = np.repeat(np.arange(len(firsts)), [len(first) for first in firsts])
+        length = np.minimum(self._clip_length, ends[run] - start)
+        return _Clips(start, run, length, np.zeros(len(start), bool))
+
+    def _shuffled(self, epoch: int) -> _Clips:
+        """The clips of an epoch; their number is the same for all."""
+        rng = np.random.default_rng((self._seed, epoch))
+        hop = self._clip_length - 1
+        firsts = []
+        for spare in self._lengths - self._clip_length:
+            phase = int(rng.integers(min(hop, spare % hop + 1))) if spare >= 0 else 0
+            firsts.append(np.arange(phase, spare + 1, hop))
+        clips = self._clips(firsts)
+        order = rng.permutation(len(clips.start))
+        return _Clips(*(field[order] for field in clips))
+
+    def _grids(self) -> list[_Clips]:
+        """Clips end to end in every run, from its first frame and from half a clip later; a short run is one clip."""
+        hop = self._clip_length
+        return [
+            self._clips([np.arange(shift if n > hop else 0, n - 1, hop) for n in self._lengths])
+            for shift in (0, hop // 2)
+        ]
+
+    def _spread(self, grids: Sequence[_Clips]) -> tuple[np.ndarray, _Clips]:
+        """Where each reader begins on the circle, which goes through the runs once in each grid."""
+        even, odd = grids
+        circle = _Clips(*(np.concatenate(fields) for fields in zip(even, odd, strict=True)))
+        joined = (circle.run == np.roll(circle.run, 1)) & (circle.start == np.roll(circle.start + circle.length, 1))
+        if joined.mean() < 0.5:
+            _log.warning(
+                "data.order=consecutive: only %d of %d clips follow on another one, so that a state is hardly carried; "
+                "lower data.clip_length (now %d) or give longer runs",
+                joined.sum(), len(joined), self._clip_length,
+            )  # fmt: skip
+        readers = np.arange(self.batch_size)
+        begin = readers * len(even.start) // self.batch_size
+        late = len(even.start) + np.searchsorted(odd.start, even.start[begin], side="right") - 1
+        return np.where(readers % 2, late, begin), circle._replace(follows=joined)

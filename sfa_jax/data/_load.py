@@ -24,9 +24,10 @@ from sfa_jax.data._cache import (
     size_text,
     store,
 )
+from sfa_jax.data._checks import check_image_size
 from sfa_jax.data._files import IMAGE_SUFFIXES, FrameFolder
 from sfa_jax.data._runs import Run
-from sfa_jax.data._source import Options, Source, check_image_size, natural_key
+from sfa_jax.data._source import Options, Source, natural_key
 from sfa_jax.data._video import VIDEO_SUFFIXES, VideoFile
 
 logger = logging.getLogger("sfa_jax")
@@ -60,7 +61,8 @@ def load(
       path: `"room"` or `"photo_pan"` (a folder of that name is `"./room"`); a folder of frames, whose sub-folders are
         runs of their own; a video; an array `.npy` or `.npz`; a folder of videos or arrays; or several paths as a list,
         a pattern with `*`, or text with commas.
-      image_size: pixels a side, or (height, width); both sides are resized to it. 0 or None keeps the source's size.
+      image_size: pixels a side, or (height, width); both sides are resized to it. 0 or None keeps the source's size
+        (the two worlds are drawn and need one).
       stride: keep the frames whose number in the file is a multiple of it.
       greyscale: one channel, the ITU-R 601 luma.
       split_cuts: end a run at each hard cut of a video or folder, found at full frame rate. Arrays are never cut by

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from sfa_jax._errors import InputError
+from sfa_jax.data._checks import check_drawn_size, check_number, check_whole
 from sfa_jax.data._files import read_picture
 from sfa_jax.data._runs import Run
-from sfa_jax.data._source import check_image_size
 
 _CHUNK = 16  # frames sampled at once: keeps the temporaries in the cache
 _BUILT_IN = ("china.jpg", "flower.jpg")
@@ -41,7 +41,7 @@ def photo_pan(
     Args:
       image_size: side of a square frame, or `(height, width)`, in pixels.
       greyscale: one channel (ITU-R 601 luma) instead of three.
-      n_frames: frames of each run.
+      n_frames: frames of each run, at least 2.
       n_runs: how many separate movements; run i is over photograph i modulo their number.
       photographs: `china.jpg` and `flower.jpg`, which scikit-learn carries, or paths of image files.
       view: diagonal of the view at zoom 1, as a share of the photograph's shorter side, in (0, 1).
@@ -51,7 +51,7 @@ def photo_pan(
       zoom_speed: root-mean-square change of the zoom's logarithm a frame.
       translation_smoothness, rotation_smoothness, zoom_smoothness: correlation time of the velocities, in frames; 0
         draws each frame's velocity afresh.
-      seed: of the movements.
+      seed: of the movements, at least 0.
 
     Returns:
       One `Run` a movement, with truth `x` and `y` (place of the view's centre, in [0, 1] from the photograph's left and
@@ -69,20 +69,19 @@ def photo_pan(
       >>> run.frames.shape, sorted(run.truth)
       ((3, 16, 16, 3), ['cos_angle', 'sin_angle', 'x', 'y', 'zoom'])
     """
-    height, width = check_image_size(image_size)
-    if not height:
-        raise InputError(f"image_size must be given for photo_pan, in pixels; got {image_size!r}")
-    _check("n_frames", n_frames, 2, None)
-    _check("n_runs", n_runs, 1, None)
-    _check("view", view, 1e-3, 0.999)
-    _check("zoom_range", zoom_range, 1, None)
+    height, width = check_drawn_size("photo_pan", image_size, 1)
+    check_whole("photo_pan.n_frames", n_frames, 2)
+    check_whole("photo_pan.n_runs", n_runs, 1)
+    check_whole("photo_pan.seed", seed, 0)
+    check_number("photo_pan.view", view, "[0.001, 0.999]", "a share of the photograph's shorter side")
+    check_number("photo_pan.zoom_range", zoom_range, "[1, inf)")
     speeds = {"translation": translation_speed, "rotation": rotation_speed, "zoom": zoom_speed}
     smoothness = {"translation": translation_smoothness, "rotation": rotation_smoothness, "zoom": zoom_smoothness}
     for name, speed in speeds.items():
-        _check(f"{name}_speed", speed, 0, None)
-        _check(f"{name}_smoothness", smoothness[name], 0, None)
-    if not photographs or isinstance(photographs, str):
-        raise InputError(f"photographs must be a list of file names; got {photographs!r}")
+        check_number(f"photo_pan.{name}_speed", speed, "[0, inf)", "a frame")
+        check_number(f"photo_pan.{name}_smoothness", smoothness[name], "[0, inf)", "in frames")
+    if not isinstance(photographs, Sequence) or isinstance(photographs, str) or not photographs:
+        raise InputError(f"photo_pan.photographs: expected a list of file names, got {photographs!r}")
     pictures = [_photograph(name, greyscale) for name in photographs[:n_runs]]
     runs = []
     for index in range(n_runs):
@@ -109,15 +108,6 @@ def photo_pan(
         named = {key: values.astype(np.float32) for key, values in truth.items()}
         runs.append(Run(frames, f"photo_pan {index} ({name})", np.arange(n_frames, dtype=np.int64), named))
     return runs
-
-
-def _check(name: str, value: float, low: float, high: float | None) -> None:
-    whole = name.startswith("n_")
-    right = isinstance(value, (int, np.integer) if whole else (int, float, np.number)) and not isinstance(value, bool)
-    if not right or not (value >= low and value <= (np.inf if high is None else high)) or not np.isfinite(value):
-        kind = "a whole number" if whole else "a number"
-        span = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise InputError(f"photo_pan: {name} must be {kind} {span}; got {value!r}")
 
 
 def _photograph(name: str, greyscale: bool) -> Image.Image:

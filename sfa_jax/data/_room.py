@@ -5,11 +5,13 @@ statistics alone. Slow walking with fast turning makes position slow (`place`); 
 (`head_direction`).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from sfa_jax._errors import InputError
+from sfa_jax.data._checks import check_drawn_size, check_number, check_whole
 from sfa_jax.data._runs import Run
 
 _TEXTURE_HEIGHT, _TEXTURE_WIDTH = 64, 256
@@ -59,15 +61,16 @@ def room(
     full circle can be drawn.
 
     Args:
-      image_size: side of a square frame, or `(height, width)`, in pixels.
+      image_size: side of a square frame, or `(height, width)`, in pixels, at least 4.
       greyscale: one channel instead of three.
       preset: movement statistics, one of `MOVEMENTS`.
-      n_frames: frames of each run.
+      n_frames: frames of each run, at least 2.
       n_runs: how many separate walks through the same room.
       field_of_view: horizontal view in degrees, in (0, 360].
-      size: extent of the floor along x and z, in metres.
-      speed, turning, smoothness: as in `Movement`; each given one replaces the preset's.
-      seed: of the pictures and of the walk.
+      size: extent of the floor along x and z, in metres, above 0.2.
+      speed, turning, smoothness: as in `Movement`; each given one replaces the preset's. The speed stays below half
+        the room's shorter side.
+      seed: of the pictures and of the walk, at least 0.
 
     Returns:
       One `Run` a walk, with truth `x` and `z` (metres), `cos_heading` and `sin_heading`.
@@ -79,19 +82,22 @@ def room(
       Franzius, Sprekeler & Wiskott, "Slowness and sparseness lead to place, head-direction, and spatial-view cells",
       PLoS Computational Biology 2007.
     """
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if preset not in MOVEMENTS:
+    height, width = check_drawn_size("the room", image_size, 4)
+    if preset not in tuple(MOVEMENTS):
         raise InputError(f"room.preset: expected one of {sorted(MOVEMENTS)}, got {preset!r}")
     given = {"speed": speed, "turning": turning, "smoothness": smoothness}
     movement = MOVEMENTS[preset]._replace(**{name: value for name, value in given.items() if value is not None})
-    _check("image_size", min(height, width) >= 4, "at least 4 pixels a side", image_size)
-    _check("room.n_frames", n_frames >= 2, "at least 2", n_frames)
-    _check("room.n_runs", n_runs >= 1, "at least 1", n_runs)
-    _check("room.field_of_view", 0 < field_of_view <= 360, "degrees in (0, 360]", field_of_view)
-    _check("room.size", min(size) > 4 * _MARGIN, f"metres above {4 * _MARGIN:g} along x and z", size)
-    _check("room.speed", 0 <= movement.speed < min(size) / 2, "metres a frame, below half the room", movement.speed)
-    _check("room.turning", movement.turning >= 0, "radians a frame, at least 0", movement.turning)
-    _check("room.smoothness", 0 <= movement.smoothness < 1, "a correlation in [0, 1)", movement.smoothness)
+    check_whole("room.n_frames", n_frames, 2)
+    check_whole("room.n_runs", n_runs, 1)
+    check_whole("room.seed", seed, 0)
+    check_number("room.field_of_view", field_of_view, "(0, 360]", "in degrees")
+    if not isinstance(size, (Sequence, np.ndarray)) or isinstance(size, str) or len(size) != 2:
+        raise InputError(f"room.size: expected two lengths in metres, along x and z, such as (1.2, 1.0); got {size!r}")
+    for side in size:
+        check_number("room.size", side, f"({4 * _MARGIN:g}, inf)", "in metres, along x and along z")
+    check_number("room.speed", movement.speed, f"[0, {min(size) / 2:g})", "in metres a frame, below half the room")
+    check_number("room.turning", movement.turning, "[0, inf)", "in radians a frame")
+    check_number("room.smoothness", movement.smoothness, "[0, 1)", "a correlation")
 
     rng = np.random.default_rng(seed)
     pictures = _pictures(rng)
@@ -106,11 +112,6 @@ def room(
         truth = {name: value.astype(np.float32) for name, value in truth.items()}
         runs.append(Run(frames, f"room walk {number}", np.arange(n_frames), truth))
     return runs
-
-
-def _check(name: str, ok: bool, expected: str, found: object) -> None:
-    if not ok:
-        raise InputError(f"{name}: expected {expected}, got {found}")
 
 
 def _walk(

@@ -1,13 +1,11 @@
 """What a file source gives to the cache: pictures, one at a time, and what they will cost."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
-
-from sfa_jax._errors import InputError
 
 THUMBNAIL_SIZE = 32
 """Side of the square thumbnails that cuts are looked for in."""
@@ -78,19 +76,6 @@ def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
     """The sorting key that puts `frame2` before `frame10`."""
     parts = re.split(r"([0-9]+)", name)
     return [(0, int(part)) if index % 2 else (1, part.casefold()) for index, part in enumerate(parts)], name
-
-
-def check_image_size(image_size: object) -> tuple[int, int]:
-    """`image_size` as (height, width); (0, 0) stands for the source's own size."""
-    pair = tuple(image_size) if isinstance(image_size, Sequence) else (image_size, image_size)
-    sides = [0 if side is None else side for side in pair]
-    whole = all(isinstance(side, (int, np.integer)) and not isinstance(side, bool) and side >= 0 for side in sides)
-    if len(sides) != 2 or not whole or (sides[0] == 0) != (sides[1] == 0):
-        raise InputError(
-            f"image_size must be a whole number of pixels, a pair (height, width), or 0 for the source's own size; "
-            f"got {image_size!r}"
-        )
-    return int(sides[0]), int(sides[1])
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:

@@ -6,14 +6,20 @@ the shape of the leading axes. Nothing here raises on values, only on shapes and
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
+
+
+def check_floating(dtype: DTypeLike, name: str) -> None:
+    if not jnp.issubdtype(dtype, jnp.floating):
+        complex_ = jnp.issubdtype(dtype, jnp.complexfloating)
+        hint = "give its real and imaginary parts as features" if complex_ else "convert it with .astype(float)"
+        raise TypeError(f"{name}: expected floating-point values, got {dtype}; {hint}")
 
 
 def as_samples(y: ArrayLike, name: str) -> jax.Array:
     """`y` as a floating array with at least one sample axis before its feature axis."""
     y = jnp.asarray(y)
-    if not jnp.issubdtype(y.dtype, jnp.floating):
-        raise TypeError(f"{name}: expected floating-point values, got {y.dtype}; convert it with .astype(float)")
+    check_floating(y.dtype, name)
     if y.ndim < 2:
         raise ValueError(f"{name}: expected shape [..., dim] with at least 2 axes, got {y.shape}")
     return y
@@ -47,12 +53,16 @@ def outer_sum(y: jax.Array) -> jax.Array:
     return jnp.matmul(flat.T, flat, precision=jax.lax.Precision.HIGHEST)
 
 
+def mean_of(y: jax.Array, weights: jax.Array) -> jax.Array:
+    """The mean of the valid samples, with an axis of 1 for each sample axis; 0 where there are none."""
+    total = jnp.sum(masked(y, weights), axis=tuple(range(y.ndim - 1)), keepdims=True)
+    return total / jnp.maximum(jnp.sum(weights), 1)
+
+
 def centred_scatter(y: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(count, mean `[dim]`, sum over valid samples of (y - mean)(y - mean)' `[dim, dim]`)."""
-    samples = tuple(range(y.ndim - 1))
-    count = jnp.sum(weights)
-    mean = jnp.sum(masked(y, weights), axis=samples) / jnp.maximum(count, 1)
-    return count, mean, outer_sum(masked(y - jnp.expand_dims(mean, samples), weights))
+    mean = mean_of(y, weights)
+    return jnp.sum(weights), mean.reshape(-1), outer_sum(masked(y - mean, weights))
 
 
 def covariance(y: jax.Array, weights: jax.Array) -> jax.Array:

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from sfa_jax.slowness._batch import as_weights, centred_scatter, masked, outer_sum
+from sfa_jax.slowness._batch import as_weights, centred_scatter, check_floating, masked, outer_sum
 
 _CHUNK = 4096  # frames that `fit` adds at once
+_TIE = 1e-4  # entries of a component within this share of the largest count as equal to it
 
 
 class Moments(NamedTuple):
@@ -64,12 +65,14 @@ def init_moments(n_features: int, *, lag: int = 1, dtype: DTypeLike | None = Non
 
     Raises:
       ValueError: `n_features` or `lag` is below 1.
+      TypeError: `dtype` is not floating.
     """
     if n_features < 1:
         raise ValueError(f"n_features: expected at least 1, got {n_features}")
     if lag < 1:
         raise ValueError(f"lag: expected at least 1 frame, got {lag}")
     zero = jnp.zeros((), dtype or float)
+    check_floating(zero.dtype, "dtype")
     square = jnp.zeros((n_features, n_features), zero.dtype)
     tail = jnp.zeros((lag, n_features), zero.dtype)
     return Moments(zero, square[0], square, zero, square, tail, tail[:, 0])
@@ -85,7 +88,7 @@ def update_moments(
 
     Args:
       moments: so far.
-      x: `[time, n_features]`, the frames that follow.
+      x: `[time, n_features]`, floating, the frames that follow.
       new_run: scalar, true where `x` starts a run: no pair reaches back over it. May be traced.
       mask: `[time]`, non-zero where a frame is valid; a pair needs both of its frames.
 
@@ -94,12 +97,14 @@ def update_moments(
 
     Raises:
       ValueError: `x` or `mask` has another shape.
+      TypeError: `x` is not floating-point.
     """
-    x = jnp.asarray(x, moments.mean.dtype)
+    x = _as_frames(x, moments.mean.dtype)
     if x.ndim != 2 or x.shape[1] != moments.mean.shape[0]:
         raise ValueError(f"x: expected shape [time, {moments.mean.shape[0]}], got {x.shape}")
     lag = moments.tail.shape[0]
     weights = as_weights(mask, x)
+    x = masked(x, weights)  # what is not valid shall not stay in the tail either
     tail_valid = jnp.where(jnp.asarray(new_run), 0, moments.tail_valid)
     frames, valid = jnp.concatenate([moments.tail, x]), jnp.concatenate([tail_valid, weights])
     pairs = valid[lag:] * valid[:-lag]
@@ -148,7 +153,8 @@ def solve(moments: Moments, n_components: int | None = None, *, rcond: float | N
     Solves Cdot w = Delta C w with w'Cw = 1, in order of Delta, where C is the covariance and Cdot the mean outer
     product of the (uncentred) differences. Features are first brought to unit variance; directions in which the
     correlation matrix has an eigenvalue of at most `rcond` times its largest are left out. The sign of a component
-    makes its largest entry, in units of the features' deviations, positive.
+    makes its largest entry, in units of the features' deviations, positive: the first one of those that agree with the
+    largest to 1e-4, so that rounding does not choose between features that count alike.
 
     Args:
       moments: of the data.
@@ -187,7 +193,9 @@ def solve(moments: Moments, n_components: int | None = None, *, rcond: float | N
     behind = jnp.where(kept, 0, 1 + 2 * jnp.trace(slow))
     deltas, rotation = jnp.linalg.eigh((slow + slow.T) / 2 + jnp.diag(behind))
     directions = jnp.matmul(whiten, rotation, precision=highest).T[:n_components]
-    largest = jnp.take_along_axis(directions, jnp.argmax(jnp.abs(directions), axis=1)[:, None], axis=1)
+    size = jnp.abs(directions)
+    leading = jnp.argmax(size >= (1 - _TIE) * jnp.max(size, axis=1, keepdims=True), axis=1)
+    largest = jnp.take_along_axis(directions, leading[:, None], axis=1)
     directions = directions * jnp.where(largest < 0, -1, 1).astype(dtype)
     rank = jnp.sum(kept & (values > 0))
     within = jnp.arange(n_components) < rank
@@ -199,12 +207,18 @@ def solve(moments: Moments, n_components: int | None = None, *, rcond: float | N
     )
 
 
+def _as_frames(x: ArrayLike, dtype: DTypeLike) -> jax.Array:
+    x = jnp.asarray(x)
+    check_floating(x.dtype, "x")
+    return x.astype(dtype)
+
+
 def transform(model: LinearSFA, x: ArrayLike) -> jax.Array:
     """Slow features of frames: y = (x - mean) W'.
 
     Args:
       model: from `solve` or `fit`.
-      x: `[..., n_features]`.
+      x: `[..., n_features]`, floating.
 
     Returns:
       `[..., n_components]`: on the data of the moments centred, of unit variance, uncorrelated, slowest first; 0 in the
@@ -212,9 +226,10 @@ def transform(model: LinearSFA, x: ArrayLike) -> jax.Array:
 
     Raises:
       ValueError: `x` has another number of features.
+      TypeError: `x` is not floating-point.
     """
     mean, components = jnp.asarray(model.mean), jnp.asarray(model.components)
-    x = jnp.asarray(x).astype(mean.dtype)
+    x = _as_frames(x, mean.dtype)
     if x.ndim < 1 or x.shape[-1] != mean.shape[0]:
         raise ValueError(f"x: expected shape [..., {mean.shape[0]}], got {x.shape}")
     centred = x - jnp.expand_dims(mean, tuple(range(x.ndim - 1)))
@@ -231,16 +246,18 @@ def fit(
     """Fits linear slow feature analysis to one run or several, in float64 whatever the input and jax's default.
 
     Args:
-      runs: one array `[time, n_features]`, or a list of them, whose ends no pair crosses.
+      runs: one floating array `[time, n_features]`, or a list of them, whose ends no pair crosses.
       n_components: how many features; all of them if None.
       lag: distance of the two frames of a pair, in frames.
-      rcond: as in `solve`.
+      rcond: as in `solve`, in [0, 1).
 
     Returns:
       `LinearSFA` of NumPy float64 arrays.
 
     Raises:
-      ValueError: no run is longer than the lag, values are not finite, every feature is constant, or shapes differ.
+      ValueError: no run is longer than the lag, values are not finite, every feature is constant, shapes differ, or an
+        option is out of its range.
+      TypeError: a run is not floating-point.
 
     >>> t = np.linspace(0, 2 * np.pi, 500)
     >>> model = fit(np.stack([np.sin(t) + np.cos(11 * t), np.cos(11 * t)], axis=1))
@@ -250,10 +267,14 @@ def fit(
     """
     if not isinstance(runs, (list, tuple)):
         runs = [runs]  # type: ignore[list-item]
-    arrays = [np.asarray(run, np.float64) for run in runs]
+    if rcond is not None and not 0 <= rcond < 1:
+        raise ValueError(f"rcond: expected a share of the largest eigenvalue, in [0, 1), got {rcond}")
+    arrays = [np.asarray(run) for run in runs]
+    n_features = str(arrays[0].shape[1]) if arrays and arrays[0].ndim == 2 else "n_features"
     for number, run in enumerate(arrays):
-        if run.ndim != 2 or run.shape[1] != arrays[0].shape[-1]:
-            raise ValueError(f"runs[{number}]: expected shape [time, {arrays[0].shape[-1]}], got {run.shape}")
+        check_floating(run.dtype, f"runs[{number}]")
+        if run.ndim != 2 or run.shape[1] != arrays[0].shape[1]:
+            raise ValueError(f"runs[{number}]: expected shape [time, {n_features}], got {run.shape}")
         if not np.isfinite(run).all():
             frame, feature = np.argwhere(~np.isfinite(run))[0]
             raise ValueError(
@@ -266,6 +287,7 @@ def fit(
             f"runs: expected at least one run of more than lag = {lag} frames, the longest has {longest}; "
             "give more frames or a smaller lag"
         )
+    arrays = [run.astype(np.float64, copy=False) for run in arrays]
     with jax.enable_x64(True):
         moments = init_moments(arrays[0].shape[1], lag=lag)
         update = jax.jit(update_moments)

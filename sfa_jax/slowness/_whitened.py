@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from sfa_jax.slowness._batch import as_pair, as_samples, as_weights, covariance, masked, outer_sum
+from sfa_jax.slowness._batch import as_pair, as_samples, as_weights, covariance, masked, mean_of, outer_sum
 
 
 def whitened_slowness_loss(
@@ -16,8 +16,9 @@ def whitened_slowness_loss(
     covariance of both frames of all pairs together and Cdot the mean outer product of the differences.
 
     There are no weights to tune: any invertible linear map of the embedding leaves the loss as it is (up to epsilon).
-    White noise gives 2. As epsilon is relative to the mean variance, shrinking the embedding gains nothing; for the
-    same reason nothing holds its scale, so train it together with a little `log_variance_penalty`.
+    White noise gives 2, a constant embedding 0. As epsilon is relative to the mean variance, shrinking the embedding
+    gains nothing; for the same reason nothing holds its scale, so train it together with a little
+    `log_variance_penalty`.
 
     Args:
       y_t: embeddings `[..., dim]`.
@@ -43,13 +44,18 @@ def whitened_slowness_loss(
     y_t, y_tm1 = as_pair(y_t, y_tm1)
     weights = as_weights(mask, y_t)
     dim = y_t.shape[-1]
-    both = jnp.stack([y_t, y_tm1])
-    c = covariance(both, jnp.stack([weights, weights]))
-    # The floor keeps the factor finite, and the loss 0, for an embedding that is constant.
-    ridge = jnp.maximum(epsilon * jnp.trace(c) / dim, jnp.finfo(c.dtype).tiny ** 0.5)
+    both, counts = jnp.stack([y_t, y_tm1]), jnp.stack([weights, weights])
+    centred = masked(both - mean_of(both, counts), counts)
+    # In units of the largest deviation no square leaves the range of the type. The loss has no scale, so that these
+    # units have no gradient.
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(centred), initial=0))
+    units = jnp.where(largest > jnp.finfo(largest.dtype).tiny, largest, 1)
+    c = outer_sum(centred / units) / jnp.maximum(jnp.sum(counts), 1)
+    cdot = outer_sum(masked(y_t - y_tm1, weights) / units) / jnp.maximum(jnp.sum(weights), 1)
+    # A constant embedding has no covariance; any factor then gives its loss, 0.
+    variance = jnp.trace(c) / dim
+    ridge = jnp.where(variance > 0, epsilon * variance, 1)
     factor = jnp.linalg.cholesky(c + ridge * jnp.eye(dim, dtype=c.dtype))
-    change = masked(y_t - y_tm1, weights)
-    cdot = outer_sum(change) / jnp.maximum(jnp.sum(weights), 1)
     # Two solves against the small Cdot cost less than one against every pair.
     return jnp.trace(jax.scipy.linalg.cho_solve((factor, True), cdot)) / dim
 

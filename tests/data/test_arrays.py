@@ -1,5 +1,8 @@
 """Frames in NumPy files."""
 
+import contextlib
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -130,7 +133,8 @@ def test_bad_frame_in_a_later_chunk_of_an_npz(tmp_path, monkeypatch):
         ({"truth/x": np.zeros((12, 2))}, r"\[truth/x\] has shape \(12, 2\)"),
         ({"truth/x": np.full(12, np.nan)}, r"\[truth/x\] has NaN or infinite values, first at frame 0"),
         ({"truth/x": np.array(["a"] * 12)}, r"\[truth/x\] has dtype <U1; numbers are expected"),
-        ({"run_id": np.array([None] * 12)}, r"Python objects"),
+        ({"run_id": np.array([None] * 12)}, r"a.npz \[run_id\] .*it holds Python objects, .*save plain numbers"),
+        ({"truth/x": np.array([{}] * 12)}, r"a.npz \[truth/x\] .*it holds Python objects"),
     ],
 )
 def test_bad_npz(tmp_path, frames, arrays, message):
@@ -152,6 +156,47 @@ def test_damaged_file(tmp_path, frames, name, keep):
     (tmp_path / name).write_bytes(data[: int(keep * len(data))])
     with pytest.raises(InputError, match=rf"{name} cannot be read as a NumPy file"):
         load(tmp_path / name, image_size=0)
+
+
+@pytest.mark.parametrize("compression", ["ZIP_STORED", "ZIP_DEFLATED", "ZIP_BZIP2", "ZIP_LZMA"])
+@pytest.mark.parametrize("fortran", [False, True])
+def test_damaged_member(tmp_path, frames, compression, fortran):
+    """Every byte of a member is tried: the frames come out whole, or an error names the file."""
+    path = tmp_path / "a.npz"
+    np.save(tmp_path / "frames.npy", np.asfortranarray(frames[:3]) if fortran else frames[:3])
+    with zipfile.ZipFile(path, "w", getattr(zipfile, compression)) as archive:
+        archive.write(tmp_path / "frames.npy", "frames.npy")
+    data = path.read_bytes()
+    messages = []
+    for place in range(0, len(data), 7):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
+        try:
+            (run,) = load(path, image_size=0)
+        except InputError as error:
+            messages.append(str(error))
+        else:
+            np.testing.assert_array_equal(run.frames, frames[:3])  # the byte was a date, say
+    assert all("a.npz" in message for message in messages)
+    assert len(messages) > 0.8 * len(range(0, len(data), 7))
+
+
+def test_member_that_ends_early(tmp_path, frames):
+    np.save(tmp_path / "frames.npy", frames)
+    data = (tmp_path / "frames.npy").read_bytes()
+    for keep in (0, 5, 50, 1000, len(data) - 1):
+        with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("frames.npy", data[:keep])
+        with pytest.raises(InputError, match=r"a.npz \[frames\] cannot be read as a NumPy file"):
+            load(tmp_path / "a.npz", image_size=0)
+
+
+def test_damaged_header(tmp_path, frames):
+    data = bytearray(save(tmp_path, frames).read_bytes())
+    for place in range(128):
+        for flip in (0x01, 0x20, 0xFF):
+            (tmp_path / "b.npy").write_bytes(data[:place] + bytes([data[place] ^ flip]) + data[place + 1 :])
+            with contextlib.suppress(InputError):  # padding may change, and still the frames be read
+                load(tmp_path / "b.npy", image_size=8)
 
 
 def test_arrays_are_not_cut_by_content(tmp_path, pan):

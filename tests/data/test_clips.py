@@ -41,29 +41,66 @@ def test_an_epoch_of_pairs_is_every_pair_once():
     assert np.any(sampler.at(0).frames != sampler.at(sampler.steps_per_epoch).frames)
 
 
-def test_a_step_decides_its_batch():
-    a = ClipSampler(LENGTHS, clip_length=3, batch_size=2, seed=1)
-    b = ClipSampler(LENGTHS, clip_length=3, batch_size=2, seed=1)
+@pytest.mark.parametrize("order", ["shuffled", "consecutive"])
+def test_a_step_decides_its_batch(order):
+    a = ClipSampler(LENGTHS, clip_length=3, batch_size=2, seed=1, order=order)
+    b = ClipSampler(LENGTHS, clip_length=3, batch_size=2, seed=1, order=order)
+    for step in range(60):
+        a.at(step)
     for step in (40, 3, 17):
         for field, other in zip(a.at(step), b.at(step), strict=True):
             np.testing.assert_array_equal(field, other)
 
 
-def test_consecutive_readers_carry_on():
-    sampler = ClipSampler(LENGTHS, clip_length=4, batch_size=2, order="consecutive")
-    last = np.full(2, -9)
-    seen = []
-    for step in range(sampler.steps_per_epoch):
+@pytest.mark.parametrize(
+    ("lengths", "clip_length", "batch_size"),
+    [
+        (LENGTHS, 4, 2),
+        (LENGTHS, 5, 3),
+        (LENGTHS, 2, 7),
+        ((200, 90), 8, 5),
+        ((16, 3, 9, 2, 1, 31), 7, 4),
+        ((50,), 3, 1),
+        ((50,), 9, 6),
+    ],
+)
+def test_consecutive(lengths, clip_length, batch_size):
+    """A reader goes on where it stopped, reset says where it does not, and no pair is left out for long."""
+    sampler = ClipSampler(lengths, clip_length=clip_length, batch_size=batch_size, order="consecutive")
+    run = np.repeat(np.arange(len(lengths)), lengths)
+    last = np.full(sampler.batch_size, -9)
+    limit = 3 * sampler.steps_per_epoch + 4
+    seen = np.full(len(run), -1)  # the step in which each frame and the next one were last a pair
+    start_of_run = (np.cumsum(lengths) - lengths)[run]
+    for step in range(3 * limit):
         batch = sampler.at(step)
-        follows = ~batch.reset[:, 0]
-        np.testing.assert_array_equal(batch.frames[follows, 0], last[follows] + 1)
+        first = batch.frames[:, 0]
+        follows = (first == last + 1) & (run[first] == run[last])
+        np.testing.assert_array_equal(batch.reset[:, 0], ~follows)
         np.testing.assert_array_equal(batch.reset[:, 1:], False)
-        last = np.where(batch.valid[:, -1], batch.frames[:, -1], -9)
-        seen.append(batch.frames[batch.valid])
-    assert not batch.reset.all()
-    seen = np.concatenate(seen)
-    assert len(np.unique(seen)) == len(seen)
-    assert sampler.at(sampler.steps_per_epoch).reset[:, 0].all()
+        if step:  # only at a run's start, wherever an epoch ends
+            assert np.all((first - start_of_run[first])[~follows] <= clip_length // 2)
+        last = np.max(np.where(batch.valid, batch.frames, -1), axis=1)
+        pairs = batch.frames[:, :-1][batch.valid[:, 1:]]
+        seen[pairs] = step
+        if step >= limit - 1:
+            assert (step - seen[:-1][run[1:] == run[:-1]]).max() < limit
+
+
+def test_consecutive_readers_are_spread():
+    sampler = ClipSampler((4000, 4000), clip_length=8, batch_size=16, order="consecutive")
+    for step in (0, 100, 12345):
+        gaps = np.diff(np.sort(sampler.at(step).frames[:, 0]))
+        assert gaps.min() > 450
+        assert gaps.max() < 550
+
+
+def test_runs_too_short_to_carry_a_state(caplog):
+    ClipSampler((9, 10, 11), clip_length=8, batch_size=2, order="consecutive")
+    assert "follow on another one, so that a state is hardly carried; lower data.clip_length (now 8)" in caplog.text
+    caplog.clear()
+    ClipSampler((40, 40), clip_length=8, batch_size=10, order="consecutive")
+    assert not caplog.text
 
 
 def test_short_data_make_a_smaller_batch(caplog):
@@ -76,9 +113,25 @@ def test_split():
     assert split_run(1000, holdout=0.2, gap=0.02) == (780, 800)
     assert split_run(5, holdout=0.2, gap=0.0) == (5, 5)
     assert split_run(24, holdout=0.2, gap=0.02) == (18, 19)
-    for holdout, gap, name in [(1.0, 0, "holdout"), (-0.1, 0, "holdout"), (0.2, 0.8, "gap")]:
-        with pytest.raises(InputError, match=f"evaluation.{name}"):
-            split_run(10, holdout=holdout, gap=gap)
+    assert split_run(1000, holdout=0, gap=0.02) == (1000, 1000)
+    assert split_run(100, holdout=0.99, gap=0) == (100, 100)
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ({"holdout": 1.0}, r"evaluation.holdout: expected a number in \[0, 1\), a share of each run, got 1.0"),
+        ({"holdout": -0.1}, r"evaluation.holdout: .*got -0.1"),
+        ({"holdout": np.nan}, r"evaluation.holdout: .*got nan"),
+        ({"holdout": "0.2"}, r"evaluation.holdout: .*got '0.2'"),
+        ({"gap": 0.8}, r"evaluation.gap: expected a number in \[0, 0.8\), .*below 1 - evaluation.holdout, got 0.8"),
+        ({"gap": -0.1}, r"evaluation.gap: .*got -0.1"),
+        ({"gap": np.nan}, r"evaluation.gap: .*got nan"),
+    ],
+)
+def test_shares_out_of_range(shares, message):
+    with pytest.raises(InputError, match=message):
+        split_run(10, **{"holdout": 0.2, "gap": 0.0, **shares})
 
 
 def test_frame_store(tmp_path):
@@ -100,9 +153,13 @@ def test_frame_store(tmp_path):
     ("options", "message"),
     [
         ({"clip_length": 24}, "a clip of 24 frames is longer than every run .the longest has 23"),
-        ({"clip_length": 1}, "data.clip_length: expected at least 2"),
+        ({"clip_length": 1}, "data.clip_length: expected a whole number of at least 2 frames .one pair., got 1"),
+        ({"clip_length": 2.0}, "data.clip_length: .*got 2.0"),
         ({"order": "sideways"}, "data.order: expected one of"),
-        ({"batch_size": 0}, "data.batch_size"),
+        ({"batch_size": 0}, "data.batch_size: expected a whole number of at least 1 clip, got 0"),
+        ({"batch_size": 2.5}, "data.batch_size: .*got 2.5"),
+        ({"seed": -1}, "^seed: expected a whole number of at least 0, got -1"),
+        ({"seed": 0.5}, "^seed: .*got 0.5"),
     ],
 )
 def test_errors(options, message):

@@ -61,18 +61,49 @@ def test_greyscale_and_runs():
     np.testing.assert_allclose(runs[1].frames[..., 0], colour, atol=0.51)
 
 
+def test_numbers_of_numpy():
+    options = {"n_frames": np.int64(3), "seed": np.int64(1), "speed": np.float32(0.02), "size": np.array([1.2, 1])}
+    np.testing.assert_array_equal(
+        room(image_size=[8, 8], **options)[0].frames,
+        room(image_size=8, n_frames=3, seed=1, speed=float(np.float32(0.02)), size=(1.2, 1))[0].frames,
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"preset": "running"}, "room.preset: expected one of"),
-        ({"n_frames": 1}, "room.n_frames: expected at least 2, got 1"),
-        ({"n_runs": 0}, "room.n_runs"),
-        ({"field_of_view": 400}, "room.field_of_view"),
-        ({"size": (0.1, 1.0)}, "room.size"),
-        ({"speed": 5.0}, "room.speed"),
-        ({"turning": -1.0}, "room.turning"),
-        ({"smoothness": 1.0}, "room.smoothness"),
-        ({"image_size": 2}, "image_size"),
+        ({"preset": ["place"]}, "room.preset: expected one of"),
+        ({"n_frames": 1}, "room.n_frames: expected a whole number of at least 2, got 1"),
+        ({"n_frames": 100.0}, "room.n_frames: .*got 100.0"),
+        ({"n_runs": 0}, "room.n_runs: expected a whole number of at least 1, got 0"),
+        ({"n_runs": 1.5}, "room.n_runs: .*got 1.5"),
+        ({"seed": -1}, "room.seed: expected a whole number of at least 0, got -1"),
+        ({"seed": 0.0}, "room.seed: .*got 0.0"),
+        ({"field_of_view": 400}, r"room.field_of_view: expected a number in \(0, 360\], in degrees, got 400"),
+        ({"field_of_view": 0}, "room.field_of_view: .*got 0"),
+        ({"field_of_view": np.nan}, "room.field_of_view: .*got nan"),
+        ({"size": (0.1, 1.0)}, r"room.size: expected a number in \(0.2, inf\), in metres.*got 0.1"),
+        ({"size": (1.0, -1.0)}, "room.size: .*got -1.0"),
+        ({"size": (1.0, np.inf)}, "room.size: .*got inf"),
+        ({"size": (1.0, "1")}, "room.size: .*got '1'"),
+        ({"size": 1.2}, "room.size: expected two lengths in metres, .*got 1.2"),
+        ({"size": (1.2,)}, r"room.size: expected two lengths in metres, .*got \(1.2,\)"),
+        ({"size": (1.2, 1.0, 0.6)}, "room.size: expected two lengths"),
+        ({"size": "12"}, "room.size: expected two lengths"),
+        ({"speed": 5.0}, r"room.speed: expected a number in \[0, 0.5\), in metres a frame, .*got 5.0"),
+        ({"speed": -0.1}, "room.speed: .*got -0.1"),
+        ({"speed": np.nan}, "room.speed: .*got nan"),
+        ({"turning": -1.0}, r"room.turning: expected a number in \[0, inf\), in radians a frame, got -1.0"),
+        ({"turning": np.inf}, "room.turning: .*got inf"),
+        ({"turning": np.nan}, "room.turning: .*got nan"),
+        ({"smoothness": 1.0}, "room.smoothness: .*a correlation, got 1.0"),
+        ({"smoothness": np.nan}, "room.smoothness: .*got nan"),
+        ({"image_size": 2}, "image_size: the room .*expected at least 4 px a side, got 2"),
+        ({"image_size": 0}, "image_size: the room .*none of its own; .*got 0; give for instance 64"),
+        ({"image_size": None}, "image_size: the room .*got None"),
+        ({"image_size": (64, 2)}, r"image_size: the room .*got \(64, 2\)"),
+        ({"image_size": 64.0}, "image_size must be a whole number of pixels"),
     ],
 )
 def test_errors(options, message):

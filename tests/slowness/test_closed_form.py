@@ -77,6 +77,19 @@ def test_signs_are_fixed(rng):
     np.testing.assert_allclose(again.components, model.components, atol=1e-6)
 
 
+@pytest.mark.parametrize(("x64", "noise"), [(True, 1e-12), (True, -1e-12), (False, 1e-6), (False, -1e-6), (True, 0.0)])
+def test_rounding_does_not_choose_a_sign(x64, noise):
+    """Entries of 1 / sqrt(2) and its negative, equal but for the noise: the first one is positive."""
+    with jax.enable_x64(x64):
+        scatter = jnp.array([[1.0, 0.5], [0.5, 1.0]])
+        change = jnp.array([[1.0 + noise, 0.9], [0.9, 1.0 - noise]])
+        one, zero = jnp.ones(()), jnp.zeros(2)
+        model = slowness.solve(slowness.Moments(one, zero, scatter, one, change, zero[None], zero[:1]))
+        first, second = np.asarray(model.components[0])
+    assert abs(abs(first / second) - 1) < 2e-5
+    assert first > 0 > second
+
+
 @pytest.mark.parametrize("lag", [1, 3])
 def test_chunks_equal_one_shot(rng, lag):
     x = np.cumsum(rng.normal(size=(40, 3)), axis=0) + 1000.0
@@ -129,12 +142,70 @@ def test_under_jit_and_vmap(rng):
         (np.full((9, 2), np.nan), r"runs\[0\]: expected finite values, got nan at frame 0, feature 0"),
         ([np.ones((9, 2)), np.ones((9, 3))], r"runs\[1\]: expected shape \[time, 2\]"),
         (np.ones((9, 2)), "every feature is constant"),
-        (np.ones(9), "expected shape"),
+        (np.ones(9), r"runs\[0\]: expected shape \[time, n_features\], got \(9,\)"),
+        (3.0, r"runs\[0\]: expected shape \[time, n_features\], got \(\)"),
+        ([], "more than lag = 1 frames, the longest has 0"),
     ],
 )
 def test_errors(runs, message):
     with pytest.raises(ValueError, match=message):
         slowness.fit(runs)
+
+
+@pytest.mark.parametrize("rcond", [np.nan, -1e-9, 1.0, np.inf])
+def test_rcond_out_of_range(rng, rcond):
+    with pytest.raises(ValueError, match=rf"rcond: expected a share of the largest eigenvalue, .*got {rcond}"):
+        slowness.fit(rng.normal(size=(20, 2)), rcond=rcond)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "hint"),
+    [(np.complex64, "real and imaginary parts"), (np.int32, r"astype\(float\)"), (np.bool_, r"astype\(float\)")],
+)
+def test_only_floating_point(rng, dtype, hint):
+    x = np.cumsum(rng.normal(size=(20, 2)), axis=0)
+    with np.errstate(all="ignore"):
+        bad = x.astype(dtype)
+    model, moments = slowness.LinearSFA(np.zeros(2), np.eye(2), np.zeros(2), 2), slowness.init_moments(2)
+    for call, name in [
+        (lambda: slowness.fit(bad), r"runs\[0\]"),
+        (lambda: slowness.fit([x, bad]), r"runs\[1\]"),
+        (lambda: slowness.transform(model, bad), "x"),
+        (lambda: slowness.update_moments(moments, bad), "x"),
+        (lambda: jax.jit(slowness.update_moments)(moments, bad), "x"),
+        (lambda: slowness.init_moments(2, dtype=dtype), "dtype"),
+    ]:
+        with pytest.raises(
+            TypeError, match=rf"{name}: expected floating-point values, got {np.dtype(dtype)}; .*{hint}"
+        ):
+            call()
+
+
+def test_other_floating_types(rng):
+    x = np.cumsum(rng.normal(size=(200, 2)), axis=0)
+    for found in (jnp.asarray(x, jnp.bfloat16), x.tolist()):
+        model = slowness.fit([found])
+        assert model.components.dtype == np.float64
+        assert transform64(model, found).dtype == np.float64
+
+
+def test_masked_frames_leave_nothing(rng):
+    """A frame that is not valid may be NaN: not in the sums, not in the tail, not in a gradient."""
+    x = jnp.asarray(rng.normal(size=(12, 2)), jnp.float32)
+    mask = jnp.arange(12) % 4 != 3
+
+    @jax.jit
+    def moments(x):
+        halves = slowness.update_moments(slowness.init_moments(2), x[:4], mask=mask[:4])
+        return slowness.update_moments(halves, x[4:], mask=mask[4:])
+
+    for value in (jnp.nan, jnp.inf):
+        broken = jnp.where(mask[:, None], x, value)
+        for found, expected in zip(moments(broken), moments(x), strict=True):
+            np.testing.assert_array_equal(found, expected)
+        gradient = jax.jit(jax.grad(lambda x: sum(jnp.sum(field) for field in moments(x))))(broken)
+        assert np.isfinite(gradient).all()
+        np.testing.assert_array_equal(np.asarray(gradient)[~np.asarray(mask)], 0)
 
 
 def test_errors_of_the_core():

@@ -64,6 +64,35 @@ def test_masks_count_as_non_zero(pairs):
     np.testing.assert_array_equal(found, slowness.sfa_loss(y_t, y_tm1, mask=mask))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda a, b, m: slowness.slowness_loss(a, b, mask=m),
+        lambda a, b, m: slowness.variance_loss(a, mask=m) + slowness.variance_loss(b, mask=m),
+        lambda a, b, m: slowness.correlation_loss(a, mask=m) + slowness.correlation_loss(b, mask=m),
+        lambda a, b, m: slowness.sfa_loss(a, b, mask=m).total,
+        lambda a, b, m: slowness.whitened_slowness_loss(a, b, mask=m),
+        lambda a, b, m: slowness.log_variance_penalty(a, mask=m) + slowness.log_variance_penalty(b, mask=m),
+        lambda a, b, m: sum(slowness.two_batch_penalties(a, b, mask_a=m, mask_b=m)),
+    ],
+    ids=["slowness", "variance", "correlation", "sfa", "whitened", "log_variance", "two_batch"],
+)
+def test_what_a_mask_hides_leaves_nothing(loss, value, pairs):
+    """NaN or infinity under mask 0: the same value, the same gradient, and 0 where the mask is."""
+    y_t, y_tm1 = (jnp.asarray(y, jnp.float32) for y in pairs)
+    mask = jnp.arange(50) % 3 > 0
+    broken = [jnp.where(mask[:, None], y, value) for y in (y_t, y_tm1)]
+    run = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+    expected, right = run(y_t, y_tm1, mask)
+    for a, b in [broken, (broken[0], y_tm1), (y_t, broken[1])]:
+        found, gradients = run(a, b, mask)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        for gradient, wanted in zip(gradients, right, strict=True):
+            np.testing.assert_allclose(gradient, wanted, rtol=1e-5, atol=1e-6)
+            np.testing.assert_array_equal(np.asarray(gradient)[~np.asarray(mask)], 0)
+
+
 def test_all_masked_is_finite(pairs):
     found = slowness.sfa_loss(*(jnp.asarray(y, jnp.float32) for y in pairs), mask=jnp.zeros(50))
     np.testing.assert_allclose(found, (1.0, 0.0, 1.0, 0.0))
@@ -194,6 +223,8 @@ def test_iid_frames_cost_one(rng):
         (lambda: slowness.slowness_loss(jnp.ones((4, 1)), jnp.ones(4)), ValueError, "y_tm1: expected shape"),
         (lambda: slowness.variance_loss(jnp.ones(4)), ValueError, "at least 2 axes"),
         (lambda: slowness.correlation_loss(jnp.ones((4, 2), int)), TypeError, "y: expected floating-point"),
+        (lambda: slowness.variance_loss(jnp.ones((4, 2), complex)), TypeError, "y: .*real and imaginary parts"),
+        (lambda: slowness.delta(jnp.ones((4, 2), bool)), TypeError, "y: expected floating-point values, got bool"),
         (lambda: slowness.sfa_loss(jnp.ones((4, 2)), jnp.ones((4, 2)), mask=jnp.ones((4, 1))), ValueError, "mask"),
         (lambda: slowness.sfa_weights("readme", 0), ValueError, "dim: expected at least 1"),
         (lambda: slowness.sfa_weights("other", 3), ValueError, "scaling: expected one of"),

@@ -45,6 +45,35 @@ def test_invariant_to_linear_maps(pairs, rng):
         np.testing.assert_allclose(reversed_time, slowness.whitened_slowness_loss(y_t, y_tm1, epsilon=0.1), rtol=1e-10)
 
 
+value_and_gradients = jax.jit(jax.value_and_grad(slowness.whitened_slowness_loss, argnums=(0, 1)))
+
+
+@pytest.mark.parametrize("exponent", [-30, -18, -15, -10, -5, 0, 5, 10, 15, 18, 30])
+def test_no_scale_matters_in_float32(pairs, exponent):
+    y_t, y_tm1 = (jnp.asarray(y, jnp.float32) for y in pairs)
+    scale = jnp.float32(10.0**exponent)
+    expected, right = value_and_gradients(y_t, y_tm1)
+    found, gradients = value_and_gradients(scale * y_t, scale * y_tm1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    for gradient, wanted in zip(gradients, right, strict=True):
+        np.testing.assert_allclose(scale * gradient, wanted, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-38, 1e-30, 0.1, -7.0, 1e15, 1e30])
+def test_a_constant_embedding_costs_nothing(value):
+    y = jnp.full((7, 3), value, jnp.float32)
+    loss, gradients = value_and_gradients(y, y)
+    assert float(loss) == 0.0
+    np.testing.assert_array_equal(gradients, 0)
+
+
+def test_one_constant_dimension_is_finite(pairs):
+    y_t, y_tm1 = (jnp.asarray(y, jnp.float32).at[:, 2].set(4.0) for y in pairs)
+    loss, gradients = value_and_gradients(y_t, y_tm1)
+    assert np.isfinite(loss)
+    assert np.isfinite(gradients).all()
+
+
 def test_white_noise_gives_two(rng):
     y = jnp.asarray(rng.normal(size=(2, 20_000, 4)), jnp.float32)
     assert float(slowness.whitened_slowness_loss(y[0], y[1])) == pytest.approx(2.0, abs=0.05)
