@@ -61,9 +61,8 @@ def load_inputs(config: Any) -> Inputs:
         len(runs), "s" * (len(runs) != 1), len(store), *store.shape, held_out,
     )  # fmt: skip
     if not held_out:
-        _log.warning(
-            "evaluation.holdout: no run is long enough to hold frames out; every measure is on training frames"
-        )
+        why = "no run is long enough to hold frames out" if config.evaluation.holdout else "no frames are held out"
+        _log.warning("evaluation.holdout=%g: %s; every measure is on training frames", config.evaluation.holdout, why)
     sampler = ClipSampler(
         store.lengths,
         clip_length=config.data.clip_length,
