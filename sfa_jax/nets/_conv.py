@@ -8,30 +8,32 @@ by memory rather than arithmetic:
 - Frames go through in chunks whose patches fit in the cache; the backward pass builds the patches again.
 - The normalisation and ReLU of one layer happen while the next one reads its input, so no layer stores more than its
   raw convolution. `conv_moments` is that unit: (previous affine map, ReLU) -> convolution -> moments of the result.
-- Chunks interleave: the frames `i, i + m, i + 2m, ...` form chunk `i` of `m`. The batch axis keeps its place outermost,
-  so frames sharded over devices stay where they are, and only sums cross between devices.
+
+The geometry is in `_patches`, the chunks in `_chunked`, the elementwise ends in `_normalise`.
 
 Images are NHWC. Integer images hold 0..255 and are divided by 255; every other input is taken as it is.
 """
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from sfa_jax._errors import InputError
-
-# Patches of one chunk: about what the cache holds besides the kernel and the chunk's output, and enough rows
-# (1,000 or more in the layers of the encoder) for a threaded matrix product to pay.
-_CHUNK_BYTES = 2_400_000
-
-# What turns a raw convolution into the next layer's input: relu(x * gain + offset); None takes x as it is.
-Affine = tuple[jax.Array, jax.Array] | None
-
-Moments = tuple[jax.Array, jax.Array, jax.Array]
+from sfa_jax.nets._chunked import backward_chunked, forward_chunked
+from sfa_jax.nets._normalise import (
+    Affine,
+    activate,
+    activate_backward,
+    frame_moments,
+    is_image,
+    pool_moments,
+    through_moments,
+    to_unit,
+)
 
 
 class ConvBlock(NamedTuple):
@@ -128,7 +130,7 @@ def conv_norm_relu_stack(
         x, mean, var = conv_moments(x, kernel, affine=affine, weight=weight)
         affine = _fold(scale, bias, mean, var, epsilon)
         moments.append((lax.stop_gradient(mean), lax.stop_gradient(var)))
-    return _activate(x, affine, x.dtype), moments
+    return activate(x, affine, x.dtype), moments
 
 
 def conv_norm_relu(
@@ -172,7 +174,7 @@ def conv_affine_relu(
     Raises:
       InputError: for shapes that do not fit each other.
     """
-    return _activate(conv2d(x, kernel), _fold(scale, bias, mean, var, epsilon), kernel.dtype)
+    return activate(conv2d(x, kernel), _fold(scale, bias, mean, var, epsilon), kernel.dtype)
 
 
 def _check(x: jax.Array, kernel: jax.Array) -> None:
@@ -192,135 +194,11 @@ def _fold(
     return gain, bias - mean * gain
 
 
-def _activate(x: jax.Array, affine: Affine, dtype: jnp.dtype) -> jax.Array:
-    """The input of a convolution: the ReLU of an affine map of what the last layer left; integer images as they are."""
-    if jnp.issubdtype(x.dtype, jnp.integer):
-        return x
-    if affine is None:
-        return x.astype(dtype)
-    gain, offset = affine
-    return jax.nn.relu(x * _channels(gain) + _channels(offset))
-
-
-def _to_unit(x: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """Integers 0..255 as float in [0, 1]; floats as they are."""
-    return x.astype(dtype) * jnp.asarray(1 / 255, dtype) if jnp.issubdtype(x.dtype, jnp.integer) else x
-
-
-def _activate_backward(x: jax.Array, affine: Affine, y: jax.Array, dy: jax.Array) -> tuple[jax.Array | None, Affine]:
-    """Gradients of `_activate` in x and affine, given its output y; none for integer images."""
-    if jnp.issubdtype(x.dtype, jnp.integer):
-        return None, jax.tree.map(jnp.zeros_like, affine)
-    if affine is None:
-        return dy.astype(x.dtype), None
-    du = jnp.where(y > 0, dy, 0)
-    return du * _channels(affine[0]), ((du * x).sum((0, 1, 2)), du.sum((0, 1, 2)))
-
-
-def _channels(vector: jax.Array) -> jax.Array:
-    """`[c]` -> `[1, 1, 1, c]`."""
-    return vector.reshape(1, 1, 1, -1)
-
-
 def _plain_conv(stride: int, y: jax.Array, kernel: jax.Array) -> jax.Array:
     pad = kernel.shape[0] // 2
     return lax.conv_general_dilated(
         y, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
-
-
-def _patches(stride: int, k: int, y: jax.Array) -> jax.Array:
-    """`[n, H, W, C]` -> `[n, h, w, k k C]`.
-
-    Seen in groups of `stride`, columns that lie side by side in the kernel lie side by side in memory, so a row of the
-    kernel is copied in ceil(k / stride) pieces instead of k.
-    """
-    n, height, width, channels = y.shape
-    h, w, n_groups = -(-height // stride), -(-width // stride), -(-k // stride)
-    grouped = (w - 1 + n_groups) * stride
-    zero = jnp.zeros((), y.dtype)
-    y = lax.pad(y, zero, ((0, 0, 0), (k // 2, k // 2, 0), (k // 2, grouped - width - k // 2, 0), (0, 0, 0)))
-    y = y.reshape(n, -1, w - 1 + n_groups, stride * channels)
-    pieces = [
-        lax.slice(
-            y,
-            (0, r, g, 0),
-            (n, r + (h - 1) * stride + 1, g + w, min(stride, k - g * stride) * channels),
-            (1, stride, 1, 1),
-        )
-        for r in range(k)
-        for g in range(n_groups)
-    ]
-    return jnp.concatenate(pieces, axis=-1)
-
-
-# --- Chunks -----------------------------------------------------------------------------------------------------------
-
-
-def _n_chunks(stride: int, x: jax.Array, kernel: jax.Array) -> int:
-    """Least number of equal chunks that keeps a chunk's patches within `_CHUNK_BYTES`."""
-    n, height, width, _ = x.shape
-    k, _, c_in, _ = kernel.shape
-    frame_bytes = -(-height // stride) * -(-width // stride) * k * k * c_in * kernel.dtype.itemsize
-    fits = [m for m in range(1, n + 1) if n % m == 0 and n // m * frame_bytes <= _CHUNK_BYTES]
-    return fits[0] if fits else n
-
-
-def _split(arrays: Any, n_chunks: int) -> Any:
-    """`[n, ...]` -> `[n / n_chunks, n_chunks, ...]`: axis 1 counts chunks, axis 0 keeps a sharding over frames."""
-    return jax.tree.map(lambda x: x.reshape(-1, n_chunks, *x.shape[1:]), arrays)
-
-
-def _merge(arrays: Any) -> Any:
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), arrays)
-
-
-def _take(arrays: Any, i: jax.Array) -> Any:
-    return jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, axis=1, keepdims=False), arrays)
-
-
-def _put(x: jax.Array, value: Any, i: jax.Array) -> jax.Array:
-    return lax.dynamic_update_index_in_dim(x, value, i, axis=1)
-
-
-def _rows(x: jax.Array) -> jax.Array:
-    return x.reshape(-1, x.shape[-1])
-
-
-def _moments(z: jax.Array, weight: jax.Array | None) -> Moments:
-    """Count, mean and centred sum of squares of z `[n, h, w, c]` over all axes but the last, frames weighted."""
-    per_frame = z[0, ..., 0].size
-    if weight is None:
-        count = jnp.asarray(z.shape[0] * per_frame, z.dtype)
-        mean = z.mean((0, 1, 2))
-        return count, mean, jnp.square(z - _channels(mean)).sum((0, 1, 2))
-    weight = weight.astype(z.dtype)
-    count = weight.sum() * per_frame
-    weight = weight[:, None, None, None]
-    mean = (z * weight).sum((0, 1, 2)) / jnp.maximum(count, 1)
-    return count, mean, (jnp.square(z - _channels(mean)) * weight).sum((0, 1, 2))
-
-
-def _pool_moments(counts: jax.Array, means: jax.Array, squares: jax.Array) -> Moments:
-    """Count, mean and variance of all chunks, from each one's own moments.
-
-    No difference of large squares is taken, so it is safe in float32.
-    """
-    counts = counts[:, None]
-    count = jnp.maximum(counts.sum(), 1)  # no valid frame at all: zeros, not NaN
-    mean = (counts * means).sum(0) / count
-    return count, mean, (squares + counts * jnp.square(means - mean[None])).sum(0) / count
-
-
-def _through_moments(
-    dz: jax.Array, z: jax.Array, weight: jax.Array | None, mean: jax.Array, from_mean: jax.Array, from_var: jax.Array
-) -> jax.Array:
-    """Gradient in z, with z's part in the moments: d mean / dz = w / N, d var / dz = 2 w (z - mean) / N."""
-    part = _channels(from_mean) + (z - _channels(mean)) * _channels(from_var)
-    return dz + (part if weight is None else part * weight.astype(z.dtype)[:, None, None, None])
-
-
-# --- The differentiable unit: CPU in chunks, elsewhere plain ----------------------------------------------------------
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -333,7 +211,7 @@ def _conv_moments(
 def _conv_moments_fwd(
     stride: int, x: jax.Array, affine: Affine, kernel: jax.Array, weight: jax.Array | None
 ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple]:
-    forms = {"cpu": functools.partial(_forward_chunked, stride), "default": functools.partial(_forward_plain, stride)}
+    forms = {"cpu": functools.partial(forward_chunked, stride), "default": functools.partial(_forward_plain, stride)}
     z, count, mean, var = lax.platform_dependent(x, affine, kernel, weight, **forms)
     return (z, mean, var), (x, affine, kernel, weight, z, mean, count)
 
@@ -342,7 +220,7 @@ def _conv_moments_bwd(stride: int, residuals: tuple, cotangents: tuple[jax.Array
     x, affine, kernel, weight, z, mean, count = residuals
     dz, dmean, dvar = cotangents
     moments = mean, dmean / count, 2 * dvar / count
-    forms = {"cpu": functools.partial(_backward_chunked, stride), "default": functools.partial(_backward_plain, stride)}
+    forms = {"cpu": functools.partial(backward_chunked, stride), "default": functools.partial(_backward_plain, stride)}
     gradients = lax.platform_dependent(x, affine, kernel, weight, z, dz, moments, **forms)
     return *gradients, None if weight is None else jnp.zeros_like(weight)
 
@@ -353,9 +231,9 @@ _conv_moments.defvjp(_conv_moments_fwd, _conv_moments_bwd)
 def _forward_plain(
     stride: int, x: jax.Array, affine: Affine, kernel: jax.Array, weight: jax.Array | None
 ) -> tuple[jax.Array, ...]:
-    y = _to_unit(_activate(x, affine, kernel.dtype), kernel.dtype)
+    y = to_unit(activate(x, affine, kernel.dtype), kernel.dtype)
     z = _plain_conv(stride, y, kernel)
-    return z, *_pool_moments(*(moment[None] for moment in _moments(z, weight)))
+    return z, *pool_moments(*frame_moments(z, weight))
 
 
 def _backward_plain(
@@ -368,63 +246,10 @@ def _backward_plain(
     dz: jax.Array,
     moments: tuple[jax.Array, jax.Array, jax.Array],
 ) -> tuple:
-    y = _to_unit(_activate(x, affine, kernel.dtype), kernel.dtype)
-    dz = _through_moments(dz, z, weight, *moments)
+    y = to_unit(activate(x, affine, kernel.dtype), kernel.dtype)
+    dz = through_moments(dz, z, weight, *moments)
     dy, dkernel = jax.vjp(functools.partial(_plain_conv, stride), y, kernel)[1](dz)
-    return *_activate_backward(x, affine, y, dy), dkernel
-
-
-def _forward_chunked(
-    stride: int, x: jax.Array, affine: Affine, kernel: jax.Array, weight: jax.Array | None
-) -> tuple[jax.Array, ...]:
-    n_chunks = _n_chunks(stride, x, kernel)
-    xs, weights = _split((x, weight), n_chunks)
-
-    def convolve(z: jax.Array, i: jax.Array) -> tuple[jax.Array, Moments]:
-        patches = _patches(stride, kernel.shape[0], _activate(_take(xs, i), affine, kernel.dtype))
-        patches = _to_unit(patches, kernel.dtype)  # bytes are cheaper to copy about
-        z_i = (_rows(patches) @ _rows(kernel)).reshape(*patches.shape[:3], -1)
-        return _put(z, z_i, i), _moments(z_i, _take(weights, i))
-
-    _, height, width, _ = x.shape
-    z = jnp.zeros((*xs.shape[:2], -(-height // stride), -(-width // stride), kernel.shape[-1]), kernel.dtype)
-    z, chunk_moments = lax.scan(convolve, z, jnp.arange(n_chunks))
-    return _merge(z), *_pool_moments(*chunk_moments)
-
-
-def _backward_chunked(
-    stride: int,
-    x: jax.Array,
-    affine: Affine,
-    kernel: jax.Array,
-    weight: jax.Array | None,
-    z: jax.Array,
-    dz: jax.Array,
-    moments: tuple[jax.Array, jax.Array, jax.Array],
-) -> tuple:
-    n_chunks = _n_chunks(stride, x, kernel)
-    xs, zs, dzs, weights = _split((x, z, dz, weight), n_chunks)
-    is_image = jnp.issubdtype(x.dtype, jnp.integer)
-    build = functools.partial(_patches, stride, kernel.shape[0])
-
-    def accumulate(carry: tuple, i: jax.Array) -> tuple[tuple, None]:
-        dx, daffine, dkernel = carry
-        x_i = _take(xs, i)
-        y_i = _activate(x_i, affine, kernel.dtype)
-        if is_image:
-            patches, scatter = _to_unit(build(y_i), kernel.dtype), None
-        else:
-            patches, scatter = jax.vjp(build, y_i)
-        dz_i = _rows(_through_moments(_take(dzs, i), _take(zs, i), _take(weights, i), *moments))
-        dkernel = dkernel + dz_i.T @ _rows(patches)
-        if scatter:
-            (dy_i,) = scatter((dz_i @ _rows(kernel).T).reshape(patches.shape))
-            dx_i, daffine_i = _activate_backward(x_i, affine, y_i, dy_i)
-            dx, daffine = _put(dx, dx_i, i), jax.tree.map(jnp.add, daffine, daffine_i)
-        return (dx, daffine, dkernel), None
-
-    dx = None if is_image else jnp.zeros_like(xs)
-    dkernel = jnp.zeros(_rows(kernel).shape[::-1], kernel.dtype)
-    init = dx, jax.tree.map(jnp.zeros_like, affine), dkernel
-    (dx, daffine, dkernel), _ = lax.scan(accumulate, init, jnp.arange(n_chunks))
-    return _merge(dx), daffine, dkernel.T.reshape(kernel.shape)
+    dx, daffines = activate_backward(x, affine, y, dy)
+    if is_image(x):
+        return dx, jax.tree.map(jnp.zeros_like, affine), dkernel
+    return dx, jax.tree.map(lambda frames: frames.sum(0), daffines), dkernel

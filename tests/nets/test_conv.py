@@ -10,7 +10,7 @@ from jax import lax
 from jax.test_util import check_grads
 
 from sfa_jax._errors import InputError
-from sfa_jax.nets import _conv
+from sfa_jax.nets import _chunked
 from sfa_jax.nets._conv import ConvBlock, conv2d, conv_affine_relu, conv_moments, conv_norm_relu, conv_norm_relu_stack
 
 # n, height, width, c_in, c_out, k
@@ -20,7 +20,7 @@ SHAPES = [(6, 8, 8, 3, 4, 3), (5, 7, 9, 2, 3, 3), (4, 9, 6, 3, 2, 5), (3, 5, 4, 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     """Small enough that every test runs over several chunks."""
-    monkeypatch.setattr(_conv, "_CHUNK_BYTES", 8_000)
+    monkeypatch.setattr(_chunked, "_CHUNK_BYTES", 8_000)
 
 
 def plain_conv(x, kernel, stride=2):
@@ -220,9 +220,9 @@ def test_chunks_divide_the_batch_and_fit():
     kernel = jnp.zeros((3, 3, 32, 64))
     frame_bytes = 16 * 16 * 9 * 32 * 4
     for n in (1, 7, 12, 64):
-        m = _conv._n_chunks(2, jnp.zeros((n, 32, 32, 32)), kernel)
+        m = _chunked._n_chunks(2, jnp.zeros((n, 32, 32, 32)), kernel)
         assert n % m == 0
-        assert n // m * frame_bytes <= _conv._CHUNK_BYTES or m == n
+        assert n // m * frame_bytes <= _chunked._CHUNK_BYTES or m == n
 
 
 def test_bad_shapes_raise():
