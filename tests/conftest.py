@@ -18,6 +18,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 OURS_ALONE = {"slowness", "nets", "evaluation"}  # optax promotes its step counters, so training cannot be strict
 
 
+def pytest_collection_modifyitems(items):
+    """The files that train come first: they take longest, and the workers are given whole files in this order."""
+    items.sort(key=lambda item: item.path.parent.name != "training")
+
+
 @pytest.fixture(autouse=True)
 def strict_jax(request):
     """No silent promotion of types or ranks in code that is ours alone."""
