@@ -71,7 +71,8 @@ def test_pooling(rng):
 
 def test_spatial_softmax_encoder_has_two_features_a_channel(rng):
     encoder = ConvEncoder(channels=(4, 6), pool="spatial_softmax")
-    h, _ = encoder.init_with_output(jax.random.key(0), jnp.asarray(rng.random((2, 8, 8, 1)), jnp.float32))
+    frames = jnp.asarray(rng.random((2, 8, 8, 1)), jnp.float32)
+    h, _ = jax.jit(encoder.init_with_output)(jax.random.key(0), frames)
     assert h.shape == (2, 12)
 
 

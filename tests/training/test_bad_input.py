@@ -21,8 +21,10 @@ def config(tmp_path):
     config = sfa.get_config("smoke")
     config.data.cache_dir = str(tmp_path / "cache")
     config.data.image_size = 16
+    config.data.room.n_frames = 300
     config.network.channels = (4, 8)
     config.network.dim = 4
+    config.network.hidden = 16
     config.evaluation.plots = False
     return config
 

@@ -40,12 +40,14 @@ def train_on_noise(recurrence, scaling="readme"):
 
 def total_loss_on_fresh_noise(network, variables, n_pairs=10_000, **weights):
     """The seed's loss with a batch so large that its bias, 3 / n_pairs, does not show."""
-    parts = []
-    apply = jax.jit(lambda frames: network.apply(variables, frames, network.init_carry(len(frames)))[0])
-    for key in jax.random.split(jax.random.key(2), 5):
-        parts.append(apply(jax.random.uniform(key, (n_pairs // 5, 2, *SHAPE))))
-    y = jnp.concatenate(parts)
-    return float(sfa_loss(y[:, 1], y[:, 0], **weights).total)
+
+    @jax.jit
+    def embed(key):
+        frames = jax.random.uniform(key, (n_pairs // 5, 2, *SHAPE))
+        return network.apply(variables, frames, network.init_carry(len(frames)))[0]
+
+    y = np.concatenate([embed(key) for key in jax.random.split(jax.random.key(2), 5)])
+    return float(jax.jit(functools.partial(sfa_loss, **weights))(y[:, 1], y[:, 0]).total)
 
 
 def control(network, variables):

@@ -1,13 +1,38 @@
-"""Runs that are killed, stopped, or moved to other devices end as an uninterrupted one does."""
+"""One run of train.py and what becomes of it: killed, stopped, moved to other devices, run again, used by others."""
 
 import json
 import os
+import pathlib
+import re
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
+import pytest
 
-from tests.training.conftest import STEPS, summary_of
+from sfa_jax.data import room
+from sfa_jax.training import restore_model
+
+ROOT = pathlib.Path(__file__).parents[2]
+STEPS = ("--config.train.steps=3000", "--config.train.evaluate_every=500")
+
+
+def summary_of(workdir):
+    """The measures of a run that do not depend on the clock."""
+    summary = json.loads((workdir / "summary.json").read_text())
+    assert summary.pop("frames_per_second") > 0
+    return summary
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(run_train, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("uninterrupted")
+    status, out, err = run_train(*STEPS, f"--workdir={workdir}")
+    assert status == 0, err
+    assert "learned code" in out
+    return workdir
 
 
 def wait_for_checkpoint(process, workdir, after=0):
@@ -115,3 +140,61 @@ def test_what_a_run_writes(uninterrupted):
     np.testing.assert_allclose(np.cov(train, rowvar=False, bias=True), np.eye(4), atol=5e-3)
     deltas = np.mean(np.diff(train, axis=0) ** 2, axis=0)
     assert np.all(np.diff(deltas) > -1e-4)
+
+
+def readme_block(marker):
+    """The Python block of the README that contains `marker`."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    return next(block for block in blocks if marker in block)
+
+
+def test_five_lines_without_our_code(uninterrupted):
+    block = readme_block("orbax.checkpoint")
+    assert len([line for line in block.splitlines() if line.strip() and not line.startswith("#")]) <= 5
+    code = block.replace("WORKDIR", str(uninterrupted)) + "\nimport sys\nassert 'sfa_jax' not in sys.modules"
+    code += "\nassert state['readout']['matrix'].shape == (4, 4), state.keys()"
+    code += "\nassert {'step', 'params', 'batch_stats', 'opt_state', 'carry', 'rng'} <= set(state)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=uninterrupted)
+
+
+def test_the_function_from_frames_to_y(uninterrupted):
+    (run,) = room(n_frames=300, image_size=16)
+    model = restore_model(uninterrupted)
+    with np.load(uninterrupted / "embeddings.npz") as arrays:
+        np.testing.assert_allclose(model(run.frames), arrays["y"], atol=1e-4)
+    namespace = {}
+    exec(
+        readme_block("restore_model").replace("WORKDIR", str(uninterrupted)),
+        namespace | {"frames": run.frames},
+        namespace,
+    )
+    np.testing.assert_allclose(namespace["y"], model(run.frames))
+    with pytest.raises(ValueError, match=r"frames: expected shape \[time, 16, 16, 3\]"):
+        model(run.frames[:, :8])
+
+
+def test_embed_command(uninterrupted, tmp_path):
+    (run,) = room(n_frames=40, image_size=16, seed=3)
+    np.savez(tmp_path / "new.npz", frames=run.frames, **{"truth/x": run.truth["x"]})
+    command = [
+        sys.executable,
+        "-m",
+        "sfa_jax.embed",
+        str(uninterrupted),
+        str(tmp_path / "new.npz"),
+        str(tmp_path / "out.npz"),
+    ]
+    subprocess.run(command, check=True, timeout=120, cwd=ROOT)
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as arrays:
+        np.testing.assert_allclose(arrays["y"], restore_model(uninterrupted)(run.frames), atol=1e-4)
+        assert {"run_id", "frame_index", "truth/x"} <= set(arrays.files)
+    for arguments, message in [
+        ((tmp_path / "nowhere", "room", tmp_path / "o.npz"), "nowhere/checkpoints: expected a folder of checkpoints"),
+        ((uninterrupted, "room", tmp_path / "o.txt"), "OUTPUT: expected a name that ends in .npz"),
+        ((uninterrupted, tmp_path / "gone.mp4", tmp_path / "o.npz"), "gone.mp4"),
+    ]:
+        command = [sys.executable, "-m", "sfa_jax.embed", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
