@@ -23,7 +23,7 @@ def run(main: Callable[[], None]) -> None:
 
     _log_to_screen()
     _use_compilation_cache()
-    sys.excepthook = _show_exception
+    sys.excepthook, sys.unraisablehook = _show_exception, _show_unraisable
     try:
         main()
     except Stopped as stopped:
@@ -89,9 +89,18 @@ def _fail_full(error: Exception) -> None:
 
 
 def _show_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """As Python does, but for the threads of a writer that met a full disk: what they met is told in `_fail_full`."""
-    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+    if not _is_from_writer(error):
         sys.__excepthook__(kind, error, trace)
+
+
+def _show_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    if not _is_from_writer(unraisable.exc_value):
+        sys.__unraisablehook__(unraisable)
+
+
+def _is_from_writer(error: BaseException | None) -> bool:
+    """Whether it comes from a thread of a writer that met a full disk: what that met is told in `_fail_full`."""
+    return isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
 
 
 def _says_full(error: BaseException | None) -> bool:

@@ -65,7 +65,7 @@ class SlowModel:
             if missing:
                 chunk = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])
             part, carry = run(self.variables, chunk[None], carry)
-            y.append(np.asarray(part[0, : _CHUNK - missing]))
+            y.append(np.asarray(part)[0, : _CHUNK - missing])
         return np.concatenate(y) if y else np.zeros((0, self.network.dim), np.float32)
 
 

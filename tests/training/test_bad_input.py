@@ -12,7 +12,7 @@ from PIL import Image
 
 from configs import sfa, sfa_gen
 from sfa_jax._errors import InputError
-from sfa_jax.training import DivergedError, train_and_evaluate
+from sfa_jax.training import DivergedError, restore_model, train_and_evaluate
 from sfa_jax.training._inputs import load_inputs
 
 
@@ -194,14 +194,14 @@ def test_unknown_config(run_train):
 
 
 def test_full_disk(start_train, tmp_path):
-    """A workdir on a file system of 1 MB: an error that says so, and the first checkpoint and metrics are whole."""
+    """A workdir on a file system of 256 kB: an error that says so, and the first checkpoint and metrics are whole."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], capture_output=True)
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.decode()}")
     try:
-        flags = ("--config.train.steps=3000", "--config.train.evaluate_every=5", "--config.network.hidden=512")
+        flags = ("--config.train.steps=3000", "--config.train.evaluate_every=5")
         process = start_train(*flags, f"--workdir={disk / 'run'}")
         _, err = process.communicate(timeout=300)
         assert process.returncode == 1, err
@@ -209,6 +209,9 @@ def test_full_disk(start_train, tmp_path):
         assert "Traceback" not in err
         lines = (disk / "run" / "metrics.jsonl").read_text().splitlines()
         assert json.loads(lines[0])["step"] == 5
+        steps = [int(name) for name in os.listdir(disk / "run" / "checkpoints") if name.isdigit()]
+        assert steps
+        assert restore_model(disk / "run").readout["matrix"].shape == (4, 4)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
