@@ -132,17 +132,24 @@ def _run(
             metrics.write(step, "train", means | {"frames_per_second": progress.advance(step, means)})
             if step < n_steps and step % config.train.evaluate_every == 0:
                 with progress.paused():
-                    state, _, measured = job.evaluate(state, final=False)
-                    readout_step = step
-                    metrics.write(step, "eval", measured)
-                    save(state, measured["loss"])
+                    try:
+                        state, _, measured = job.evaluate(state, final=False)
+                    except FloatingPointError as error:  # if it is more than a passing state, the loss will tell
+                        _log.warning("step %d: %s; not saved", step, error)
+                    else:
+                        readout_step = step
+                        metrics.write(step, "eval", measured)
+                        save(state, measured["loss"])
             elif step < n_steps and signals.requested:
                 save(state, None)
             if step < n_steps and signals.requested:
                 checkpoints.wait()
                 signals.check(f"step {step} of {n_steps} is saved in {workdir}")
         _log.info("measuring the run")
-        state, found_at_end, measured = job.evaluate(state, final=True)
+        try:
+            state, found_at_end, measured = job.evaluate(state, final=True)
+        except FloatingPointError as error:
+            raise _diverged(step, str(error), checkpoints) from None
         readout_step = step
         metrics.write(step, "eval", measured)
         save(state, measured["loss"])
@@ -188,16 +195,20 @@ def _check_finite(found: Metrics, start: int, checkpoints: Checkpoints) -> dict[
     values = {name: np.asarray(value, np.float64) for name, value in found.items()}
     bad = ~np.isfinite(values["loss"]) | ~np.isfinite(values["gradient_norm"])
     if bad.any():
-        step = start + int(np.argmax(bad)) + 1
-        checkpoints.wait()
-        kept = checkpoints.latest_step
-        raise DivergedError(
-            f"step {step}: the loss is {values['loss'][bad][0]:g} and the norm of its gradient "
-            f"{values['gradient_norm'][bad][0]:g}; expected finite values. "
-            + (f"The checkpoint of step {kept} is kept. " if kept else "No checkpoint had been written yet. ")
-            + "Lower --config.train.learning_rate, or set --config.train.gradient_clip=1"
-        )
+        loss, norm = (values[name][bad][0] for name in ("loss", "gradient_norm"))
+        said = f"the loss is {loss:g} and the norm of its gradient {norm:g}; expected finite values"
+        raise _diverged(start + int(np.argmax(bad)) + 1, said, checkpoints)
     return {name: float(value.mean()) for name, value in values.items()}
+
+
+def _diverged(step: int, said: str, checkpoints: Checkpoints) -> DivergedError:
+    checkpoints.wait()
+    kept = checkpoints.latest_step
+    return DivergedError(
+        f"step {step}: {said}. "
+        + (f"The checkpoint of step {kept} is kept. " if kept else "No checkpoint had been written yet. ")
+        + "Lower --config.train.learning_rate, or set --config.train.gradient_clip=1"
+    )
 
 
 def _n_steps(config: Any, sampler: ClipSampler) -> int:

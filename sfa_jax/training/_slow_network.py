@@ -78,6 +78,9 @@ class SlowNetworkJob:
 
         During training (`final` false) only the first training frames are looked at where there are very many; the
         held-out ones always all, so that losses can be compared.
+
+        Raises:
+          FloatingPointError: the embedding of the training frames is not finite, so that nothing can be solved.
         """
         measured = self._measure(self._model(state), final)
         y = np.concatenate(measured.held_out)[None]
@@ -141,6 +144,11 @@ class SlowNetworkJob:
             train, held_out = (
                 [model.embed(frames) for frames in self._frames(_shorten(parts, _QUICK_FRAMES))]
                 for parts in (self._train, self._held_out)
+            )
+        if not all(np.isfinite(y).all() for y in train):
+            raise FloatingPointError(
+                "the embedding of the training frames is not finite: the parameters have grown out of range, or the "
+                "recurrence runs away over a long run"
             )
         return Measured(train, held_out, whole, evaluation.solve_readout(train))
 

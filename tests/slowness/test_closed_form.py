@@ -95,11 +95,12 @@ def test_chunks_equal_one_shot(rng, lag):
     x = np.cumsum(rng.normal(size=(40, 3)), axis=0) + 1000.0
     mask = rng.random(40) > 0.1
     with jax.enable_x64(True):
-        whole = slowness.update_moments(slowness.init_moments(3, lag=lag), x, mask=mask)
+        update = jax.jit(slowness.update_moments)
+        whole = update(slowness.init_moments(3, lag=lag), x, mask=mask)
         for cuts in ([1, 2, 3, 4, 20], [7, 8], [39], list(range(1, 40))):
             moments = slowness.init_moments(3, lag=lag)
             for a, b in itertools.pairwise([0, *cuts, 40]):
-                moments = slowness.update_moments(moments, x[a:b], mask=mask[a:b])
+                moments = update(moments, x[a:b], mask=mask[a:b])
             for name, found, expected in zip(moments._fields, moments, whole, strict=True):
                 np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-9, err_msg=name)
         pairs = [(t, t + lag) for t in range(40 - lag) if mask[t] and mask[t + lag]]
@@ -111,14 +112,15 @@ def test_chunks_equal_one_shot(rng, lag):
 def test_runs_do_not_touch(rng):
     runs = [rng.normal(size=(n, 3)) for n in (30, 2, 17)]
     with jax.enable_x64(True):
+        update, merge = jax.jit(slowness.update_moments), jax.jit(slowness.merge_moments)
         one_by_one = slowness.init_moments(3)
         parts = []
         for run in runs:
-            one_by_one = slowness.update_moments(one_by_one, run, new_run=True)
-            parts.append(slowness.update_moments(slowness.init_moments(3), run))
+            one_by_one = update(one_by_one, run, new_run=True)
+            parts.append(update(slowness.init_moments(3), run))
         assert int(one_by_one.n_pairs) == sum(len(run) - 1 for run in runs)
         for order in itertools.permutations(parts):
-            merged = slowness.merge_moments(slowness.merge_moments(order[0], order[1]), order[2])
+            merged = merge(merge(order[0], order[1]), order[2])
             np.testing.assert_allclose(merged.scatter, one_by_one.scatter, rtol=1e-10, atol=1e-12)
             np.testing.assert_allclose(merged.change_scatter, one_by_one.change_scatter, rtol=1e-10, atol=1e-12)
             assert not merged.tail_valid.any()

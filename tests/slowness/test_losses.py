@@ -50,9 +50,10 @@ def test_mask_is_leaving_out(pairs):
     y_t, y_tm1 = (jnp.asarray(y, jnp.float32) for y in pairs)
     mask = jnp.arange(50) % 3 > 0
     broken = jnp.where(mask[:, None], y_t, jnp.nan)
-    found = slowness.sfa_loss(broken, y_tm1, mask=mask)
-    np.testing.assert_allclose(found, slowness.sfa_loss(y_t[mask], y_tm1[mask]), rtol=1e-5)
-    gradient = jax.grad(lambda y: slowness.sfa_loss(y, y_tm1, mask=mask).total)(broken)
+    loss = jax.jit(slowness.sfa_loss)
+    found = loss(broken, y_tm1, mask=mask)
+    np.testing.assert_allclose(found, loss(y_t[mask], y_tm1[mask]), rtol=1e-5)
+    gradient = jax.jit(jax.grad(lambda y: slowness.sfa_loss(y, y_tm1, mask=mask).total))(broken)
     assert np.isfinite(gradient).all()
     assert np.all(np.asarray(gradient)[~np.asarray(mask)] == 0)
 
@@ -134,18 +135,19 @@ def test_invariances(pairs, rng):
 def test_transformations(loss, pairs):
     with jax.enable_x64(True):
         a, b = jnp.asarray(pairs[0]), jnp.asarray(pairs[1])
-        np.testing.assert_allclose(jax.jit(loss)(a, b), loss(a, b), rtol=1e-10)
-        stacked = jax.vmap(loss)(jnp.stack([a, b]), jnp.stack([b, a]))
-        np.testing.assert_allclose(stacked, [loss(a, b), loss(b, a)], rtol=1e-10)
-        check_grads(loss, (a, b), order=1, modes=["rev"])
+        jitted = jax.jit(loss)
+        np.testing.assert_allclose(jitted(a, b), loss(a, b), rtol=1e-10)
+        stacked = jax.jit(jax.vmap(loss))(jnp.stack([a, b]), jnp.stack([b, a]))
+        np.testing.assert_allclose(stacked, [jitted(a, b), jitted(b, a)], rtol=1e-10)
+        check_grads(jitted, (a, b), order=1, modes=["rev"])
 
 
 def test_two_batches_are_unbiased(rng):
     """White data: one batch of N gives 2/N and (1 - 1/D)/N, two give 0 on average."""
     n, dim, trials = 20, 4, 4000
     y = jnp.asarray(rng.normal(size=(trials, 2, n, dim)), jnp.float32)
-    variance, correlation = jax.vmap(lambda y: slowness.two_batch_penalties(y[0], y[1]))(y)
-    biased = jax.vmap(lambda y: slowness.variance_loss(y[0]))(y)
+    variance, correlation = jax.jit(jax.vmap(lambda y: slowness.two_batch_penalties(y[0], y[1])))(y)
+    biased = jax.jit(jax.vmap(lambda y: slowness.variance_loss(y[0])))(y)
     assert abs(float(variance.mean())) < 4 * float(variance.std()) / np.sqrt(trials)
     assert abs(float(correlation.mean())) < 4 * float(correlation.std()) / np.sqrt(trials)
     assert float(biased.mean()) == pytest.approx(2 / n, rel=0.1)

@@ -7,6 +7,9 @@ import pytest
 
 from sfa_jax import slowness
 
+loss = jax.jit(slowness.whitened_slowness_loss)
+value_and_gradients = jax.jit(jax.value_and_grad(slowness.whitened_slowness_loss, argnums=(0, 1)))
+
 
 @pytest.fixture
 def pairs(rng):
@@ -26,9 +29,9 @@ def numpy_loss(y_t, y_tm1, epsilon):
 def test_equals_numpy(pairs):
     with jax.enable_x64(True):
         for epsilon in (1e-6, 1e-3, 0.1):
-            found = slowness.whitened_slowness_loss(*pairs, epsilon=epsilon)
+            found = loss(*pairs, epsilon=epsilon)
             np.testing.assert_allclose(found, numpy_loss(*pairs, epsilon), rtol=1e-10)
-    found = slowness.whitened_slowness_loss(*(y.astype(np.float32) for y in pairs), epsilon=1e-3)
+    found = loss(*(y.astype(np.float32) for y in pairs), epsilon=1e-3)
     np.testing.assert_allclose(found, numpy_loss(*pairs, 1e-3), rtol=1e-4)
 
 
@@ -36,16 +39,13 @@ def test_invariant_to_linear_maps(pairs, rng):
     y_t, y_tm1 = pairs
     mixing = rng.normal(size=(5, 5))
     with jax.enable_x64(True):
-        loss = slowness.whitened_slowness_loss(y_t, y_tm1, epsilon=1e-12)
-        mixed = slowness.whitened_slowness_loss(y_t @ mixing - 7, y_tm1 @ mixing - 7, epsilon=1e-12)
-        np.testing.assert_allclose(mixed, loss, rtol=1e-6)
-        scaled = slowness.whitened_slowness_loss(100 * y_t, 100 * y_tm1, epsilon=0.1)
-        np.testing.assert_allclose(scaled, slowness.whitened_slowness_loss(y_t, y_tm1, epsilon=0.1), rtol=1e-10)
-        reversed_time = slowness.whitened_slowness_loss(y_tm1, y_t, epsilon=0.1)
-        np.testing.assert_allclose(reversed_time, slowness.whitened_slowness_loss(y_t, y_tm1, epsilon=0.1), rtol=1e-10)
-
-
-value_and_gradients = jax.jit(jax.value_and_grad(slowness.whitened_slowness_loss, argnums=(0, 1)))
+        expected = loss(y_t, y_tm1, epsilon=1e-12)
+        mixed = loss(y_t @ mixing - 7, y_tm1 @ mixing - 7, epsilon=1e-12)
+        np.testing.assert_allclose(mixed, expected, rtol=1e-6)
+        scaled = loss(100 * y_t, 100 * y_tm1, epsilon=0.1)
+        np.testing.assert_allclose(scaled, loss(y_t, y_tm1, epsilon=0.1), rtol=1e-10)
+        reversed_time = loss(y_tm1, y_t, epsilon=0.1)
+        np.testing.assert_allclose(reversed_time, loss(y_t, y_tm1, epsilon=0.1), rtol=1e-10)
 
 
 @pytest.mark.parametrize("exponent", [-30, -18, -15, -10, -5, 0, 5, 10, 15, 18, 30])

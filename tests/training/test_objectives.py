@@ -1,5 +1,6 @@
 """The objectives: which pairs count, and that they are the losses of `slowness` on them."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -33,18 +34,18 @@ def test_objectives_are_the_losses_of_their_pairs(options, y, lag):
     valid, reset = np.ones((6, 5), bool), np.zeros((6, 5), bool)
     reset[:, 0] = True
     options.lag = lag
-    whitened, terms = make_objective(options, 3)(y, valid, reset)
+    whitened, terms = jax.jit(make_objective(options, 3))(y, valid, reset)
     expected = slowness.whitened_slowness_loss(y[:, lag:], y[:, :-lag], epsilon=1e-3)
     np.testing.assert_allclose(terms["slowness"], expected, rtol=1e-6)
     np.testing.assert_allclose(whitened, expected + 0.01 * slowness.log_variance_penalty(y), rtol=1e-6)
     options.name = "sfa"
-    total, _ = make_objective(options, 3)(y, valid, reset)
+    total, _ = jax.jit(make_objective(options, 3))(y, valid, reset)
     np.testing.assert_allclose(total, slowness.sfa_loss(y[:, lag:], y[:, :-lag]).total, rtol=1e-6)
 
 
 def test_two_batch_penalties_come_from_two_halves_of_the_pairs(options, y):
     options.name, options.sfa.two_batch = "sfa", True
-    objective = make_objective(options, 3)
+    objective = jax.jit(make_objective(options, 3))
     y_t = y[:, 1:].reshape(-1, 3)
     variance, correlation = slowness.two_batch_penalties(y_t[:12], y_t[12:])
     valid, reset = jnp.ones((6, 5), bool), jnp.zeros((6, 5), bool)

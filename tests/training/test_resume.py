@@ -12,7 +12,9 @@ import time
 import numpy as np
 import pytest
 
+from sfa_jax._errors import InputError
 from sfa_jax.data import room
+from sfa_jax.embed import embed
 from sfa_jax.training import restore_model
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -188,13 +190,20 @@ def test_embed_command(uninterrupted, tmp_path):
     with np.load(tmp_path / "out.npz", allow_pickle=False) as arrays:
         np.testing.assert_allclose(arrays["y"], restore_model(uninterrupted)(run.frames), atol=1e-4)
         assert {"run_id", "frame_index", "truth/x"} <= set(arrays.files)
-    for arguments, message in [
-        ((tmp_path / "nowhere", "room", tmp_path / "o.npz"), "nowhere/checkpoints: expected a folder of checkpoints"),
-        ((uninterrupted, "room", tmp_path / "o.txt"), "OUTPUT: expected a name that ends in .npz"),
-        ((uninterrupted, tmp_path / "gone.mp4", tmp_path / "o.npz"), "gone.mp4"),
+    command[3] = str(tmp_path / "nowhere")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert done.returncode == 1
+    assert "nowhere/checkpoints: expected a folder of checkpoints" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_embed_errors(uninterrupted, tmp_path):
+    for path, output, message in [
+        ("room", tmp_path / "o.txt", "OUTPUT: expected a name that ends in .npz"),
+        ("room", tmp_path / "nowhere" / "o.npz", "OUTPUT: the folder .*nowhere does not exist"),
+        ("room", tmp_path / "folder.npz", "OUTPUT: expected a file to write, got the folder"),
+        (str(tmp_path / "gone.mp4"), tmp_path / "o.npz", "gone.mp4"),
     ]:
-        command = [sys.executable, "-m", "sfa_jax.embed", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
-        assert done.returncode == 1
-        assert message in done.stderr
-        assert "Traceback" not in done.stderr
+        (tmp_path / "folder.npz").mkdir(exist_ok=True)
+        with pytest.raises(InputError, match=message):
+            embed(uninterrupted, path, output)
