@@ -20,7 +20,7 @@ def quadratic():
 
 def transform64(model, x):
     with jax.enable_x64(True):
-        return np.asarray(slowness.transform(model, x))
+        return np.asarray(jax.jit(slowness.transform)(model, x))
 
 
 def test_wiskott_sejnowski(quadratic):
@@ -84,7 +84,7 @@ def test_rounding_does_not_choose_a_sign(x64, noise):
         scatter = jnp.array([[1.0, 0.5], [0.5, 1.0]])
         change = jnp.array([[1.0 + noise, 0.9], [0.9, 1.0 - noise]])
         one, zero = jnp.ones(()), jnp.zeros(2)
-        model = slowness.solve(slowness.Moments(one, zero, scatter, one, change, zero[None], zero[:1]))
+        model = jax.jit(slowness.solve)(slowness.Moments(one, zero, scatter, one, change, zero[None], zero[:1]))
         first, second = np.asarray(model.components[0])
     assert abs(abs(first / second) - 1) < 2e-5
     assert first > 0 > second
@@ -218,7 +218,10 @@ def test_errors_of_the_core():
         (lambda: slowness.update_moments(moments, jnp.ones((4, 2))), r"x: expected shape \[time, 3\]"),
         (lambda: slowness.merge_moments(moments, slowness.init_moments(2)), "a and b"),
         (lambda: slowness.solve(moments, 4), "n_components: expected 1 to 3"),
-        (lambda: slowness.transform(slowness.solve(moments), jnp.ones((4, 2))), r"x: expected shape \[..., 3\]"),
+        (
+            lambda: slowness.transform(jax.jit(slowness.solve)(moments), jnp.ones((4, 2))),
+            r"x: expected shape \[..., 3\]",
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             call()

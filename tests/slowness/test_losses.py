@@ -9,6 +9,11 @@ from jax.test_util import check_grads
 
 from sfa_jax import slowness
 
+# One program each instead of one for every operation in it; test_transformations compares the two.
+sfa_loss, slowness_loss = jax.jit(slowness.sfa_loss), jax.jit(slowness.slowness_loss)
+variance_loss, correlation_loss = jax.jit(slowness.variance_loss), jax.jit(slowness.correlation_loss)
+two_batch_penalties = jax.jit(slowness.two_batch_penalties)
+
 
 @pytest.fixture
 def pairs(rng):
@@ -27,21 +32,21 @@ def numpy_losses(y_t, y_tm1):
 def test_hand_computed():
     y_t, y_tm1 = jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([[1.0, 1.0], [1.0, 3.0]])
     # Changes (1, 0) and (-1, -2): mean of 1 and 5. C = diag(1, 0): mean of 0 and 1. No correlation.
-    assert [float(term) for term in slowness.sfa_loss(y_t, y_tm1)] == [3.5, 3.0, 0.5, 0.0]
+    assert [float(term) for term in sfa_loss(y_t, y_tm1)] == [3.5, 3.0, 0.5, 0.0]
 
 
 def test_equals_numpy_in_float64(pairs):
     with jax.enable_x64(True):
-        found = slowness.sfa_loss(*pairs, slowness_weight=0.5, variance_weight=2.0, correlation_weight=3.0)
+        found = sfa_loss(*pairs, slowness_weight=0.5, variance_weight=2.0, correlation_weight=3.0)
         slow, var, corr = numpy_losses(*pairs)
         np.testing.assert_allclose(found, (0.5 * slow + 2 * var + 3 * corr, slow, var, corr), rtol=1e-12)
-        np.testing.assert_allclose(slowness.variance_loss(pairs[0]), var, rtol=1e-12)
-        np.testing.assert_allclose(slowness.correlation_loss(pairs[0]), corr, rtol=1e-12)
-        np.testing.assert_allclose(slowness.slowness_loss(*pairs), slow, rtol=1e-12)
+        np.testing.assert_allclose(variance_loss(pairs[0]), var, rtol=1e-12)
+        np.testing.assert_allclose(correlation_loss(pairs[0]), corr, rtol=1e-12)
+        np.testing.assert_allclose(slowness_loss(*pairs), slow, rtol=1e-12)
 
 
 def test_equals_numpy_in_float32(pairs):
-    found = slowness.sfa_loss(*(y.astype(np.float32) for y in pairs))
+    found = sfa_loss(*(y.astype(np.float32) for y in pairs))
     slow, var, corr = numpy_losses(*pairs)
     np.testing.assert_allclose(found, (slow + var + corr, slow, var, corr), rtol=2e-5)
 
@@ -50,10 +55,9 @@ def test_mask_is_leaving_out(pairs):
     y_t, y_tm1 = (jnp.asarray(y, jnp.float32) for y in pairs)
     mask = jnp.arange(50) % 3 > 0
     broken = jnp.where(mask[:, None], y_t, jnp.nan)
-    loss = jax.jit(slowness.sfa_loss)
-    found = loss(broken, y_tm1, mask=mask)
-    np.testing.assert_allclose(found, loss(y_t[mask], y_tm1[mask]), rtol=1e-5)
-    gradient = jax.jit(jax.grad(lambda y: slowness.sfa_loss(y, y_tm1, mask=mask).total))(broken)
+    found = sfa_loss(broken, y_tm1, mask=mask)
+    np.testing.assert_allclose(found, sfa_loss(y_t[mask], y_tm1[mask]), rtol=1e-5)
+    gradient = jax.jit(jax.grad(lambda y: sfa_loss(y, y_tm1, mask=mask).total))(broken)
     assert np.isfinite(gradient).all()
     assert np.all(np.asarray(gradient)[~np.asarray(mask)] == 0)
 
@@ -61,8 +65,8 @@ def test_mask_is_leaving_out(pairs):
 def test_masks_count_as_non_zero(pairs):
     y_t, y_tm1 = (jnp.asarray(y, jnp.float32) for y in pairs)
     mask = jnp.arange(50) % 3 > 0
-    found = slowness.sfa_loss(y_t, y_tm1, mask=mask.astype(jnp.uint8) * 255)
-    np.testing.assert_array_equal(found, slowness.sfa_loss(y_t, y_tm1, mask=mask))
+    found = sfa_loss(y_t, y_tm1, mask=mask.astype(jnp.uint8) * 255)
+    np.testing.assert_array_equal(found, sfa_loss(y_t, y_tm1, mask=mask))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -95,28 +99,28 @@ def test_what_a_mask_hides_leaves_nothing(loss, value, pairs):
 
 
 def test_all_masked_is_finite(pairs):
-    found = slowness.sfa_loss(*(jnp.asarray(y, jnp.float32) for y in pairs), mask=jnp.zeros(50))
+    found = sfa_loss(*(jnp.asarray(y, jnp.float32) for y in pairs), mask=jnp.zeros(50))
     np.testing.assert_allclose(found, (1.0, 0.0, 1.0, 0.0))
 
 
 def test_leading_axes_are_samples(pairs):
     y_t, y_tm1 = (jnp.asarray(y, jnp.float32) for y in pairs)
-    clips = slowness.sfa_loss(y_t.reshape(5, 10, 6), y_tm1.reshape(5, 10, 6))
-    np.testing.assert_allclose(clips, slowness.sfa_loss(y_t, y_tm1), rtol=1e-6)
+    clips = sfa_loss(y_t.reshape(5, 10, 6), y_tm1.reshape(5, 10, 6))
+    np.testing.assert_allclose(clips, sfa_loss(y_t, y_tm1), rtol=1e-6)
 
 
 def test_invariances(pairs, rng):
     y_t, y_tm1 = pairs
     rotation, _ = np.linalg.qr(rng.normal(size=(6, 6)))
     with jax.enable_x64(True):
-        loss = slowness.sfa_loss(y_t, y_tm1)
-        np.testing.assert_allclose(slowness.sfa_loss(y_t + 5, y_tm1 + 5), loss, rtol=1e-10)
-        turned = slowness.sfa_loss(y_t @ rotation, y_tm1 @ rotation)
+        loss = sfa_loss(y_t, y_tm1)
+        np.testing.assert_allclose(sfa_loss(y_t + 5, y_tm1 + 5), loss, rtol=1e-10)
+        turned = sfa_loss(y_t @ rotation, y_tm1 @ rotation)
         np.testing.assert_allclose(turned.slowness, loss.slowness, rtol=1e-10)
         # Rotation keeps ||C - I||_F, of which both penalties are parts with the "equal" scaling.
         whole = [6 * (a.variance + 6 * a.correlation) for a in (loss, turned)]
         np.testing.assert_allclose(whole[0], whole[1], rtol=1e-10)
-        np.testing.assert_allclose(slowness.slowness_loss(y_tm1, y_t), loss.slowness, rtol=1e-12)
+        np.testing.assert_allclose(slowness_loss(y_tm1, y_t), loss.slowness, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +150,8 @@ def test_two_batches_are_unbiased(rng):
     """White data: one batch of N gives 2/N and (1 - 1/D)/N, two give 0 on average."""
     n, dim, trials = 20, 4, 4000
     y = jnp.asarray(rng.normal(size=(trials, 2, n, dim)), jnp.float32)
-    variance, correlation = jax.jit(jax.vmap(lambda y: slowness.two_batch_penalties(y[0], y[1])))(y)
-    biased = jax.jit(jax.vmap(lambda y: slowness.variance_loss(y[0])))(y)
+    variance, correlation = jax.jit(jax.vmap(lambda y: two_batch_penalties(y[0], y[1])))(y)
+    biased = jax.jit(jax.vmap(lambda y: variance_loss(y[0])))(y)
     assert abs(float(variance.mean())) < 4 * float(variance.std()) / np.sqrt(trials)
     assert abs(float(correlation.mean())) < 4 * float(correlation.std()) / np.sqrt(trials)
     assert float(biased.mean()) == pytest.approx(2 / n, rel=0.1)
@@ -157,7 +161,7 @@ def test_two_batches_equal_numpy(rng):
     a, b = rng.normal(size=(11, 3)), rng.normal(size=(7, 3))
     product = (np.cov(a, rowvar=False) - np.eye(3)) * (np.cov(b, rowvar=False) - np.eye(3))
     with jax.enable_x64(True):
-        variance, correlation = slowness.two_batch_penalties(a, b)
+        variance, correlation = two_batch_penalties(a, b)
     np.testing.assert_allclose(variance, np.trace(product) / 3, rtol=1e-12)
     np.testing.assert_allclose(correlation, (product.sum() - np.trace(product)) / 9, rtol=1e-12)
 
@@ -194,7 +198,7 @@ def test_optimum_of_a_linear_head(scaling):
 
         def step(carry, _):
             head, state = carry
-            gradient = jax.grad(lambda w: slowness.sfa_loss(y_t @ w, y_tm1 @ w, **weights).total)(head)
+            gradient = jax.grad(lambda w: sfa_loss(y_t @ w, y_tm1 @ w, **weights).total)(head)
             updates, state = optimizer.update(gradient, state)
             return (head + updates, state), None
 
@@ -213,7 +217,7 @@ def test_scalings_of_the_notes():
 def test_iid_frames_cost_one(rng):
     """On white noise no instantaneous code beats total loss 1: with unit scaling slowness alone costs 2 dim."""
     y = jnp.asarray(rng.normal(size=(2, 20_000, 4)), jnp.float32)
-    scaled = [float(slowness.sfa_loss(s * y[0], s * y[1]).total) for s in (0.0, 0.05, 0.5, 1.0)]
+    scaled = [float(sfa_loss(s * y[0], s * y[1]).total) for s in (0.0, 0.05, 0.5, 1.0)]
     assert scaled[0] == 1.0
     assert min(scaled) == scaled[0]
 
@@ -241,5 +245,6 @@ def test_errors(call, error, message):
 @pytest.mark.parametrize("value", [0.0, 1e-20, 1e8])
 def test_extreme_input_stays_finite(value):
     y = jnp.full((6, 3), value)
-    for found in (*slowness.sfa_loss(y, y), slowness.whitened_slowness_loss(y, y), slowness.log_variance_penalty(y)):
+    others = jax.jit(lambda y: (slowness.whitened_slowness_loss(y, y), slowness.log_variance_penalty(y)))
+    for found in (*sfa_loss(y, y), *others(y)):
         assert np.isfinite(found)

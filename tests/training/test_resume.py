@@ -97,26 +97,6 @@ def test_other_numbers_of_devices(uninterrupted, start_train, run_train, tmp_pat
     np.testing.assert_allclose(found["delta_train/0"], expected["delta_train/0"], rtol=0.5)
 
 
-def test_running_again_measures_again(uninterrupted, run_train):
-    before = summary_of(uninterrupted)
-    status, _, err = run_train(*STEPS, f"--workdir={uninterrupted}")
-    assert status == 0, err
-    assert "resumed at step 3000 of 3000" in err
-    again = json.loads((uninterrupted / "summary.json").read_text())
-    again.pop("frames_per_second")
-    assert again == before
-
-
-def test_another_shape_names_the_leaf(uninterrupted, run_train):
-    status, _, err = run_train(*STEPS, f"--workdir={uninterrupted}", "--config.network.hidden=17")
-    assert status == 1
-    assert "Traceback" not in err
-    assert "state/params/head/hidden/bias: the config asks for float32[17], the checkpoint holds float32[16]" in err
-    assert "use the config it was made with or another --workdir" in err
-    assert (uninterrupted / "summary.json").exists()
-    assert json.loads((uninterrupted / "config.json").read_text())["network"]["hidden"] == 16
-
-
 def test_what_a_run_writes(uninterrupted):
     config = json.loads((uninterrupted / "config.json").read_text())
     assert config["network"]["dim"] == 4

@@ -80,6 +80,16 @@ def test_a_finished_run_is_not_measured_as_another(config, run):
     assert "25" in os.listdir(run / "checkpoints")
 
 
+def test_another_shape_names_the_leaf(config, run):
+    message = (
+        r"state/params/head/hidden/bias: the config asks for float32\[17\], the checkpoint holds float32\[16\]; use"
+    )
+    with pytest.raises(InputError, match=message):
+        train_and_evaluate(changed(config, **{"network.hidden": 17}), run)
+    assert (run / "summary.json").exists()
+    assert json.loads((run / "config.json").read_text())["network"]["hidden"] == 16
+
+
 def test_a_stopped_run_says_that_its_readout_is_older(run, caplog):
     path = run / "checkpoints" / "20" / "data"
     (document,) = [file for file in path.rglob("*") if file.is_file() and b"readout_step" in file.read_bytes()]
