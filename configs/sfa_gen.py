@@ -8,7 +8,7 @@ advice.
     python train.py --config=configs/sfa_gen.py:smoke
 
 On the embedded room (no path; 7,300 steps, 10 to 25 minutes on 2 shared CPU cores) held-out R^2 of x, z, cos(heading),
-sin(heading), mean of 3 seeds: 0.844, 0.639, 0.044, 0.074. 3 to 4 of 32 dimensions survive, and their slowness is memory.
+sin(heading), mean of 3 seeds: 0.844, 0.639, 0.044, 0.074. 3 to 4 of 32 dimensions survive; their slowness is memory.
 """
 
 from ml_collections import ConfigDict

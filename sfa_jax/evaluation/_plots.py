@@ -73,6 +73,7 @@ def _traces(plt: Any, code: np.ndarray, truth: Mapping[str, np.ndarray]) -> Any:
     axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_title("Slowest features on held-out frames" + (", and the true latents" if truth else ""))
     axes[-1, 0].set_xlabel("held-out frame")
+    figure.align_ylabels(axes[:, 0])
     return figure
 
 
