@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 import absl.logging
 
@@ -19,11 +18,19 @@ def run(main: Callable[[], None]) -> None:
     0 at the end, also where SIGTERM asked for it; 130 after Ctrl-C, so that a shell does not go on to the next
     command; 1 and one line for a user's error.
     """
+    try:
+        _run(main)
+    except KeyboardInterrupt:  # before or after the part of a command that stops in order
+        print("stopped by SIGINT", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run(main: Callable[[], None]) -> None:
     from sfa_jax.training import DivergedError, Stopped
 
     _log_to_screen()
     _use_compilation_cache()
-    sys.excepthook, sys.unraisablehook = _show_exception, _show_unraisable
+    sys.unraisablehook = _show_unraisable
     try:
         main()
     except Stopped as stopped:
@@ -34,9 +41,10 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             _fail_full(error)
-        if error.filename is None:
-            raise
-        _fail(f"{error.filename}: {error.strerror}; what was written before is whole")
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}; what was written before is whole")
+    except MemoryError as error:
+        _fail(f"not enough memory: {error}; lower data.image_size, the number of frames or data.batch_size")
     except Exception as error:
         if not _says_full(error):  # tensorstore wraps the system's error in one of its own
             raise
@@ -83,24 +91,15 @@ def refuse_arguments(words: list[str]) -> None:
 
 def _fail_full(error: Exception) -> None:
     _fail(
-        f"the disk is full: {error}. What was written before is whole; free some space and run again with the same "
-        "--workdir to go on from the last checkpoint"
+        f"the disk is full: {error}. What was written before is whole; free some space and run again, for training "
+        "with the same --workdir to go on from the last checkpoint"
     )
 
 
-def _show_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if not _is_from_writer(error):
-        sys.__excepthook__(kind, error, trace)
-
-
 def _show_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    if not _is_from_writer(unraisable.exc_value):
+    """As Python does, but for the threads of a writer that met a full disk: what they met is told in `_fail_full`."""
+    if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
         sys.__unraisablehook__(unraisable)
-
-
-def _is_from_writer(error: BaseException | None) -> bool:
-    """Whether it comes from a thread of a writer that met a full disk: what that met is told in `_fail_full`."""
-    return isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
 
 
 def _says_full(error: BaseException | None) -> bool:

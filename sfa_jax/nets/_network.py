@@ -33,12 +33,13 @@ class SlowNetwork:
     recurrence: Recurrence = "full"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(self.channels))  # hashable, whatever was given
         if self.recurrence not in RECURRENCES:
             raise ValueError(f"recurrence: expected one of {RECURRENCES}, got {self.recurrence!r}")
 
     @property
     def encoder(self) -> ConvEncoder:
-        return ConvEncoder(channels=tuple(self.channels), pool=self.pool)
+        return ConvEncoder(channels=self.channels, pool=self.pool)
 
     def init(self, key: jax.Array, frame_shape: Sequence[int]) -> Variables:
         """`{"params": {"encoder", "head"}, "batch_stats"}` for frames of shape `(height, width, channel)`."""
@@ -56,11 +57,13 @@ class SlowNetwork:
     ) -> tuple[jax.Array, Variables]:
         """h `[..., n_features]` of frames `[..., height, width, channel]`, and the (new) batch statistics.
 
-        Frames with `valid` `[...]` 0 do not count in the statistics of the batch.
+        Frames with `valid` `[...]` 0 do not count in the statistics of the batch, whatever they hold.
         """
         leading = frames.shape[:-3]
         flat = frames.reshape(-1, *frames.shape[-3:])
         weight = None if valid is None else valid.reshape(-1).astype(bool).astype(jnp.float32)
+        if weight is not None and jnp.issubdtype(flat.dtype, jnp.floating):
+            flat = jnp.where(weight[:, None, None, None] > 0, flat, 0)  # NaN times weight 0 would be NaN
         collections = {"params": variables["params"]["encoder"], "batch_stats": variables["batch_stats"]}
         if not train:
             h: Any = self.encoder.apply(collections, flat, weight)

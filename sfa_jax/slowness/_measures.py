@@ -73,7 +73,7 @@ def effective_rank(y: ArrayLike) -> jax.Array:
       y: embeddings `[..., dim]`.
 
     Returns:
-      A scalar in [1, dim]; 0 for a constant embedding.
+      A scalar in [1, dim]; 0 for a constant embedding, nan for one that is not finite.
 
     Raises:
       ValueError, TypeError: as `delta`.
@@ -91,7 +91,8 @@ def effective_rank(y: ArrayLike) -> jax.Array:
     total = jnp.sum(values)
     p = values / jnp.where(total > 0, total, 1)
     entropy = -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1)), 0))
-    return jnp.where(total > 0, jnp.exp(entropy), jnp.zeros((), y.dtype))
+    rank = jnp.where(total > 0, jnp.exp(entropy), jnp.zeros((), y.dtype))
+    return jnp.where(jnp.isfinite(y).all(), rank, jnp.nan)
 
 
 def _from_first(y: jax.Array) -> jax.Array:

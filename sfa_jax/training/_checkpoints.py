@@ -84,8 +84,8 @@ class Checkpoints:
         metrics = None if held_out_loss is None else {_METRIC: held_out_loss}
         self._manager.save(step, args=items, metrics=metrics, force=True)
 
-    def restore(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """`(state, data)` of a step, the state on the devices of `like`.
+    def restore(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any], dict[str, Any]]:
+        """`(state, config, data)` of a step, the state on the devices of `like`.
 
         Raises:
           InputError: the checkpoint is damaged, or a leaf is missing or has another shape or type than in `like`.
@@ -95,11 +95,14 @@ class Checkpoints:
             saved = self._saved_leaves(step)
         _check_leaves(saved, target, step)
         items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(jax.tree.map(_abstract, target)), data=ocp.args.JsonRestore()
+            state=ocp.args.StandardRestore(jax.tree.map(_abstract, target)),
+            config=ocp.args.JsonRestore(),
+            data=ocp.args.JsonRestore(),
         )
         with self._readable(step):
             restored = self._manager.restore(step, args=items)
-            return flax.serialization.from_state_dict(like, restored["state"]), restored["data"]
+            state = flax.serialization.from_state_dict(like, restored["state"])
+            return state, restored["config"], restored["data"]
 
     def restore_items(self, step: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """`(state, config, data)` of a step; the state as a nested dict on one device, whatever wrote it.

@@ -1,7 +1,7 @@
 """The one driver: resume, steps, metrics, checkpoints, evaluation, whatever the job.
 
-Order of resume: (1) the workdir is locked and the config compared with the one in it, (2) the data are loaded and
-split, (3) the latest checkpoint is restored, (4) metrics after its step are dropped, (5) the clips go on from that
+Order of resume: (1) the workdir is locked, (2) the data are loaded and split, (3) the latest checkpoint is restored and
+the config compared with its own, (4) metrics after its step are dropped, (5) the clips go on from that
 step, which alone decides them, (6) after the last step the run is measured and written, again if it was before.
 """
 
@@ -27,7 +27,7 @@ from sfa_jax.training._progress import Progress
 from sfa_jax.training._signals import StopSignals
 from sfa_jax.training._slow_network import SlowNetworkJob
 from sfa_jax.training._steps import Metrics, TrainState, make_update
-from sfa_jax.training._workdir import config_differences, hold_workdir, write_json
+from sfa_jax.training._workdir import check_config_file, differences, hold_workdir, write_json
 
 _log = logging.getLogger("sfa_jax")
 
@@ -73,12 +73,12 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
     workdir = Path(workdir)
     check_options(config)
     with StopSignals() as signals, hold_workdir(workdir):
-        changed = config_differences(workdir, config)
+        check_config_file(workdir)
         inputs = load_inputs(config)
         n_steps = _n_steps(config.train, inputs.sampler)
         job = SlowNetworkJob(config, inputs, n_steps)
         with signals.held(), Checkpoints(workdir / "checkpoints") as checkpoints:
-            return _run(job, config, workdir, inputs, n_steps, checkpoints, signals, changed)
+            return _run(job, config, workdir, inputs, n_steps, checkpoints, signals)
 
 
 def _run(
@@ -89,19 +89,18 @@ def _run(
     n_steps: int,
     checkpoints: Checkpoints,
     signals: StopSignals,
-    changed: Sequence[str],
 ) -> dict[str, float]:
     store, sampler = inputs.store, inputs.sampler
     mesh = _mesh(sampler.batch_size)
     everywhere, shared = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(None, "data"))
+    resolved = json.loads(config.to_json())
     state = jax.device_put(job.init(), everywhere)
     start, readout_step = checkpoints.latest_step or 0, 0
     if start:
-        state, data = checkpoints.restore(start, state)
+        state, before, data = checkpoints.restore(start, state)
         readout_step = data["readout_step"]
         _log.info("resumed at step %d of %d from %s", start, n_steps, workdir)
-    _say_changes(changed, workdir, start, n_steps)
-    resolved = json.loads(config.to_json())
+        _say_changes(differences(before, resolved), workdir, start, n_steps)
     write_json(workdir / "config.json", resolved)
     signals.check("no step was taken")
     update = jax.jit(make_update(job.update), donate_argnums=0, out_shardings=everywhere)
@@ -128,7 +127,7 @@ def _run(
             batches = _stack([sampler.at(k) for k in range(step, stop)], store if frames is None else None)
             state, found = update(state, frames, jax.device_put(batches, shared))
             means = _check_finite(found, step, checkpoints)
-            step = stop
+            step, stopping = stop, bool(signals.requested)
             metrics.write(step, "train", means | {"frames_per_second": progress.advance(step, means)})
             if step < n_steps and step % config.train.evaluate_every == 0:
                 with progress.paused():
@@ -140,11 +139,12 @@ def _run(
                         readout_step = step
                         metrics.write(step, "eval", measured)
                         save(state, measured["loss"])
-            elif step < n_steps and signals.requested:
+            elif step < n_steps and stopping:
                 save(state, None)
-            if step < n_steps and signals.requested:
+            if step < n_steps and stopping:
                 checkpoints.wait()
-                signals.check(f"step {step} of {n_steps} is saved in {workdir}")
+                saved = checkpoints.latest_step
+                signals.check(f"step {saved} of {n_steps} is saved in {workdir}" if saved else "no step is saved")
         _log.info("measuring the run")
         try:
             state, found_at_end, measured = job.evaluate(state, final=True)
@@ -171,7 +171,8 @@ def _say_changes(changed: Sequence[str], workdir: Path, start: int, n_steps: int
     matter = [name for name in changed if name not in _OUTPUT_OPTIONS]
     if start >= n_steps and matter:
         raise InputError(
-            f"--workdir={workdir}: the run there is finished (step {start}), with another {', '.join(matter)}; give "
+            f"--workdir={workdir}: the run there has come to step {start} of {n_steps}, with another "
+            f"{', '.join(matter)}; give "
             "another --workdir, set --config.train.steps higher to train on, or apply the run to other video with "
             "python -m sfa_jax.embed"
         )

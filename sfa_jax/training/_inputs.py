@@ -63,6 +63,11 @@ def load_inputs(config: Any) -> Inputs:
     if not held_out:
         why = "no run is long enough to hold frames out" if config.evaluation.holdout else "no frames are held out"
         _log.warning("evaluation.holdout=%g: %s; every measure is on training frames", config.evaluation.holdout, why)
+    elif max(len(run) - split.held_out_start for run, split in zip(runs, splits, strict=True)) <= config.objective.lag:
+        raise InputError(
+            f"objective.lag: expected less than the held-out frames of the longest run, got {config.objective.lag}; "
+            "raise --config.evaluation.holdout, lower the lag or give longer video"
+        )
     sampler = ClipSampler(
         store.lengths,
         clip_length=config.data.clip_length,

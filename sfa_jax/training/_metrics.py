@@ -25,7 +25,7 @@ class MetricsFile:
     """
 
     def __init__(self, path: Path, *, step: int, measured_again: bool = False, tensorboard: Path | None = None):
-        self._board = _open_board(tensorboard) if tensorboard else None
+        self._board = _open_board(tensorboard, step) if tensorboard else None
         self.records = [
             record
             for record in _read(path)
@@ -68,7 +68,7 @@ def mean_rate(records: Sequence[Mapping[str, Any]], frames_a_step: int) -> float
     before = 0
     for record in records:
         if record["split"] == "train":
-            if record["frames_per_second"]:
+            if record.get("frames_per_second"):
                 frames += (record["step"] - before) * frames_a_step
                 seconds += (record["step"] - before) * frames_a_step / record["frames_per_second"]
             before = record["step"]
@@ -104,11 +104,11 @@ def _number(value: float) -> float | None:
     return float(f"{value:.7g}") if math.isfinite(value) else None
 
 
-def _open_board(folder: Path) -> Any:
+def _open_board(folder: Path, step: int) -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
         raise InputError(
             "train.tensorboard: needs tensorboardX; install it with pip install 'sfa_jax[tensorboard]'"
         ) from None
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=step)

@@ -45,7 +45,7 @@ def pair_mask(valid: jax.Array, reset: jax.Array, lag: int) -> jax.Array:
     joined = valid[:, lag:] & valid[:, :-lag]
     n_frames = valid.shape[1]
     for back in range(lag):  # no run may start at t, t - 1, ..., t - lag + 1
-        joined &= ~reset[:, lag - back : n_frames - back]
+        joined &= ~reset[:, lag - back : max(n_frames, lag) - back]
     return joined
 
 

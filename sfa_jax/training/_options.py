@@ -48,6 +48,8 @@ def check_options(config: Any) -> None:
     for name, allowed in _RANGES.items():
         value = config
         for part in name.split("."):
+            if part not in value:
+                raise InputError(f"{name}: the config has no such field; expected {allowed.expected}")
             value = value[part]
         if not allowed.holds(value):
             raise InputError(f"{name}: expected {allowed.expected}, got {value!r}")

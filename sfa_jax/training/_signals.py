@@ -69,4 +69,5 @@ class StopSignals:
         if not self._holding:
             self.check("what was saved before stays")
         # Not by logging or print: the handler may have interrupted either.
-        os.write(sys.stderr.fileno(), b"\nstopping at the next safe place; the same signal again ends it at once\n")
+        with contextlib.suppress(OSError, ValueError):
+            os.write(sys.stderr.fileno(), b"\nstopping at the next safe place; the same signal again ends it at once\n")

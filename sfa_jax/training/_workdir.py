@@ -1,13 +1,16 @@
-"""The folder of a run: one process at a time holds it, and its config is compared with the one before."""
+"""The folder of a run: one process at a time holds it."""
 
 import contextlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sfa_jax._errors import InputError
+
+_log = logging.getLogger("sfa_jax")
 
 try:
     import fcntl
@@ -42,29 +45,36 @@ def hold_workdir(workdir: Path) -> Iterator[None]:
                     f"--workdir={workdir}: another run (process {lock.read().strip() or 'unknown'}) is writing there; "
                     "wait for its end, stop it, or give another --workdir"
                 ) from None
+            except OSError as error:
+                _log.warning("%s: its file system has no locks (%s); start no other run there", workdir, error.strerror)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         yield  # the system lets go of the lock with the process, however that ends
 
 
-def config_differences(workdir: Path, config: Any) -> list[str]:
-    """Names of the fields in which a config differs from the one that the run in the folder was last given.
-
-    Raises:
-      InputError: what the folder holds cannot be read.
-    """
+def check_config_file(workdir: Path) -> None:
+    """Raises `InputError` where the folder holds a `config.json` that no run has written: it would be overwritten."""
     path = workdir / "config.json"
     if not path.exists():
-        return []
+        return
     try:
-        before = json.loads(path.read_text())
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError(f"found {found!r}"[:60])
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: expected the config of a run as JSON, cannot read it ({error}); move it away to go on (each "
             "checkpoint has its own copy), or give another --workdir"
         ) from None
-    return _differences(before, json.loads(config.to_json()))
+
+
+def differences(a: Any, b: Any, name: str = "") -> list[str]:
+    """Names of the fields in which two nested dicts differ, `group.field`."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = sorted(a.keys() | b.keys())
+        return [found for key in keys for found in differences(a.get(key), b.get(key), f"{name}.{key}".lstrip("."))]
+    return [] if a == b else [name]
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -72,10 +82,3 @@ def write_json(path: Path, value: Any) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(value, indent=2) + "\n")
     os.replace(temporary, path)
-
-
-def _differences(a: Any, b: Any, name: str = "") -> list[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        keys = sorted(a.keys() | b.keys())
-        return [found for key in keys for found in _differences(a.get(key), b.get(key), f"{name}.{key}".lstrip("."))]
-    return [] if a == b else [name]

@@ -41,10 +41,11 @@ def test_padding_does_not_change_what_is_learned(small, rng):
     valid = jnp.array([[True, True, True, True], [True, True, False, False]])
     apply = jax.jit(lambda frames: network.apply(variables, frames, network.init_carry(2), valid=valid, train=True))
     y, _, stats = apply(frames)
-    other, _, other_stats = apply(jnp.where(valid[..., None, None, None], frames, 0.9))
-    np.testing.assert_allclose(y[valid], other[valid], atol=1e-5)
-    for a, b in zip(jax.tree.leaves(stats), jax.tree.leaves(other_stats), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
+    for padding in (0.9, jnp.nan):
+        other, _, other_stats = apply(jnp.where(valid[..., None, None, None], frames, padding))
+        np.testing.assert_allclose(y[valid], other[valid], atol=1e-5)
+        for a, b in zip(jax.tree.leaves(stats), jax.tree.leaves(other_stats), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def test_running_statistics_lead_evaluation_to_training(small, rng):

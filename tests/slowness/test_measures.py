@@ -41,6 +41,7 @@ def test_effective_rank(rng):
     assert float(effective_rank(jnp.asarray(white, jnp.float32))) == pytest.approx(8, abs=0.05)
     low = white[:, :2] @ rng.normal(size=(2, 8)) + 100
     assert float(effective_rank(jnp.asarray(low, jnp.float32))) <= 2.01
+    assert np.isnan(effective_rank(jnp.asarray(white, jnp.float32).at[3, 2].set(jnp.nan)))
     for constant in (0.0, 0.1, -1234.567):
         assert float(effective_rank(jnp.full((500, 8), constant))) == 0.0
 

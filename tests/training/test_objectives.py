@@ -27,6 +27,7 @@ def test_no_pair_spans_a_reset_or_padding():
     reset = jnp.array([[1, 0, 0, 1, 0, 0]], bool)
     assert pair_mask(valid, reset, 1).tolist() == [[True, True, False, True, False]]
     assert pair_mask(valid, reset, 2).tolist() == [[True, False, False, False]]
+    assert pair_mask(valid, reset, 8).tolist() == [[]]
 
 
 @pytest.mark.parametrize("lag", [1, 2])

@@ -71,7 +71,7 @@ def test_a_finished_run_is_measured_again_and_alike(config, run):
 
 def test_a_finished_run_is_not_measured_as_another(config, run):
     with pytest.raises(
-        InputError, match=r"finished \(step 20\), with another data.room.seed, evaluation.holdout; give"
+        InputError, match=r"come to step 20 of 20, with another data.room.seed, evaluation.holdout; give"
     ):
         train_and_evaluate(changed(config, **{"data.room.seed": 5, "evaluation.holdout": 0.3}), run)
     assert json.loads((run / "config.json").read_text())["data"]["room"]["seed"] == 0
