@@ -13,6 +13,8 @@ from PIL import Image
 from configs import sfa, sfa_gen
 from sfa_jax._errors import InputError
 from sfa_jax.training import DivergedError, restore_model, train_and_evaluate
+from sfa_jax.training._checkpoints import Checkpoints
+from sfa_jax.training._driver import _check_finite
 from sfa_jax.training._inputs import load_inputs
 
 
@@ -159,15 +161,23 @@ def test_workdir_below_a_file(config, tmp_path):
 
 
 def test_divergence_keeps_the_last_good_checkpoint(config, tmp_path, caplog):
-    """A huge learning rate spoils the second step; one that starts from 0 the third, after one good checkpoint."""
-    spoiled = {"train.learning_rate": 1e37, "train.warmup_steps": 0}
-    with pytest.raises(DivergedError, match=r"step 2: the loss is (nan|inf) .*No checkpoint had been written yet"):
-        run(config, tmp_path, **spoiled)
-    spoiled |= {"train.warmup_steps": 1, "train.evaluate_every": 1}
+    """A huge learning rate, reached after a first step at 0, spoils the third; the checkpoint before it is good."""
+    spoiled = {"train.learning_rate": 1e37, "train.warmup_steps": 1, "train.evaluate_every": 1}
     with pytest.raises(DivergedError, match=r"step 3: the loss is (nan|inf) .*The checkpoint of step 1 is kept"):
         run(config, tmp_path, **spoiled)
     assert os.listdir(tmp_path / "run" / "checkpoints") == ["1"]
     assert "step 2: the embedding of the training frames is not finite" in caplog.text
+
+
+def test_divergence_before_any_checkpoint(tmp_path):
+    found = {"loss": np.array([1.0, np.inf, np.nan]), "gradient_norm": np.array([1.0, 2.0, np.nan])}
+    with (
+        Checkpoints(tmp_path / "checkpoints") as checkpoints,
+        pytest.raises(
+            DivergedError, match=r"step 12: the loss is inf .*gradient 2; .*No checkpoint had been written yet"
+        ),
+    ):
+        _check_finite(found, 10, checkpoints)
 
 
 @pytest.mark.parametrize(

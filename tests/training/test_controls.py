@@ -26,7 +26,6 @@ def train_on_noise(recurrence, scaling="readme"):
     optimizer = training.make_optimizer(config.train, 400)
     objective = training.make_objective(config.objective, DIM)
     step = training.make_train_step(network, objective, optimizer)
-    state = training.init_state(jax.random.key(0), network, optimizer, SHAPE, PAIRS)
     valid = jnp.ones((PAIRS, 2), bool)
     reset = jnp.tile(jnp.array([True, False]), (PAIRS, 1))
 
@@ -34,7 +33,12 @@ def train_on_noise(recurrence, scaling="readme"):
         frames = jax.random.uniform(key, (PAIRS, 2, *SHAPE))
         return step(state, Batch(frames, valid, reset, jnp.zeros(PAIRS, jnp.int32)))
 
-    state, _ = jax.jit(lambda s: jax.lax.scan(body, s, jax.random.split(jax.random.key(1), 400)))(state)
+    @jax.jit
+    def train(init_key, noise_key):
+        state = training.init_state(init_key, network, optimizer, SHAPE, PAIRS)
+        return jax.lax.scan(body, state, jax.random.split(noise_key, 400))[0]
+
+    state = train(jax.random.key(0), jax.random.key(1))
     return network, {"params": state.params, "batch_stats": state.batch_stats}
 
 
@@ -56,7 +60,7 @@ def control(network, variables):
     model = training.SlowModel(network, variables, readout, SHAPE)
     y = model.embed(frames)
     shuffled = shuffle_control_delta(lambda x: jnp.asarray(model.embed(np.asarray(x))), frames, jax.random.key(4))
-    reliance = memory_reliance(y, model.embed_without_memory(frames, y.mean(axis=0)))
+    reliance = jax.jit(memory_reliance)(y, model.embed_without_memory(frames, y.mean(axis=0)))
     measures = code_measures([y[:1000]], [y[1000:]], [{}], [{}])
     return measures | {"shuffle_control_delta": float(shuffled), "memory_reliance": float(reliance)}
 
