@@ -12,18 +12,22 @@ def whitened_slowness_loss(
 ) -> jax.Array:
     """Statistic of the batch: the mean Delta value of the embedding after whitening it.
 
-    L = mean of (L^-1 (y_t - y_{t-1}))^2 = tr(C^-1 Cdot) / dim, where C + epsilon tr(C)/dim I = L L', C is the
-    covariance of both frames of all pairs together and Cdot the mean outer product of the differences.
+    L = tr((C + r I)^-1 (Cdot + 2 r I)) / dim,  r = epsilon tr(C) / dim
+
+    C is the covariance of both frames of all pairs together, Cdot the mean outer product of the differences. The terms
+    in r are those of white noise of variance r added to every dimension: a direction in which the embedding does not
+    vary costs 2, as noise does, and not 0, so that giving up dimensions gains nothing. (With r in C alone, one
+    dimension and its copies would be the optimum.)
 
     There are no weights to tune: any invertible linear map of the embedding leaves the loss as it is (up to epsilon).
-    White noise gives 2, a constant embedding 0. As epsilon is relative to the mean variance, shrinking the embedding
+    White noise and a constant embedding give 2. As epsilon is relative to the mean variance, shrinking the embedding
     gains nothing; for the same reason nothing holds its scale, so train it together with a little
     `log_variance_penalty`.
 
     Args:
       y_t: embeddings `[..., dim]`.
       y_tm1: embeddings one lag earlier, of the same shape.
-      epsilon: regularisation of the covariance, relative to its mean eigenvalue.
+      epsilon: variance of the added noise, relative to the mean variance of a dimension.
       mask: `[...]`, non-zero where a pair counts.
 
     Returns:
@@ -47,17 +51,21 @@ def whitened_slowness_loss(
     both, counts = jnp.stack([y_t, y_tm1]), jnp.stack([weights, weights])
     centred = masked(both - mean_of(both, counts), counts)
     # In units of the largest deviation no square leaves the range of the type. The loss has no scale, so that these
-    # units have no gradient.
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(centred), initial=0))
-    units = jnp.where(largest > jnp.finfo(largest.dtype).tiny, largest, 1)
+    # units have no gradient. Deviations that are only the rounding of the mean are none.
+    largest, magnitude = (
+        jax.lax.stop_gradient(jnp.max(jnp.abs(x), initial=0)) for x in (centred, masked(both, counts))
+    )
+    limits = jnp.finfo(largest.dtype)
+    varies = largest > jnp.maximum(limits.tiny, 4 * limits.eps * magnitude)
+    units = jnp.where(varies, largest, 1)
+    centred = jnp.where(varies, centred, 0)
     c = outer_sum(centred / units) / jnp.maximum(jnp.sum(counts), 1)
     cdot = outer_sum(masked(y_t - y_tm1, weights) / units) / jnp.maximum(jnp.sum(weights), 1)
-    # A constant embedding has no covariance; any factor then gives its loss, 0.
     variance = jnp.trace(c) / dim
-    ridge = jnp.where(variance > 0, epsilon * variance, 1)
-    factor = jnp.linalg.cholesky(c + ridge * jnp.eye(dim, dtype=c.dtype))
+    noise = jnp.where(variance > 0, epsilon * variance, 1) * jnp.eye(dim, dtype=c.dtype)  # all there is in a constant
+    factor = jnp.linalg.cholesky(c + noise)
     # Two solves against the small Cdot cost less than one against every pair.
-    return jnp.trace(jax.scipy.linalg.cho_solve((factor, True), cdot)) / dim
+    return jnp.trace(jax.scipy.linalg.cho_solve((factor, True), cdot + 2 * noise)) / dim
 
 
 def log_variance_penalty(y: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
