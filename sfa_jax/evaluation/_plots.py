@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 _MAPS = 8  # features shown
+_COVARIANCE_SHOWN = 2.0  # a white code has 1; one runaway direction must not hide all others
 _BINS = 20  # cells of the floor a side
 _FRAMES = 400  # of a trace
 
@@ -81,10 +82,12 @@ def _covariance(plt: Any, code: np.ndarray) -> Any:
     centred = code - code.mean(axis=0)
     c = centred.T @ centred / len(code)
     figure, axis = plt.subplots(figsize=(5.6, 4.8), layout="constrained")
-    limit = max(1.0, float(np.abs(c).max()))
+    largest = float(np.abs(c).max())
+    limit = min(max(1.0, largest), _COVARIANCE_SHOWN)
+    beyond = f"\n(colours end at {limit:g}; the largest entry is {largest:.3g})" if largest > limit else ""
     image = axis.imshow(c, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-    figure.colorbar(image, ax=axis, label="covariance")
-    axis.set(xlabel="feature", ylabel="feature", title="Covariance of the code on held-out frames")
+    figure.colorbar(image, ax=axis, label="covariance", extend="both" if beyond else "neither")
+    axis.set(xlabel="feature", ylabel="feature", title=f"Covariance of the code on held-out frames{beyond}")
     return figure
 
 

@@ -19,16 +19,8 @@ from sfa_jax.training._inputs import load_inputs
 
 
 @pytest.fixture
-def config(tmp_path):
-    config = sfa.get_config("smoke")
-    config.data.cache_dir = str(tmp_path / "cache")
-    config.data.image_size = 16
-    config.data.room.n_frames = 300
-    config.network.channels = (4, 8)
-    config.network.dim = 4
-    config.network.hidden = 16
-    config.evaluation.plots = False
-    return config
+def config(tiny_config, tmp_path):
+    return tiny_config(tmp_path / "cache")
 
 
 @pytest.fixture

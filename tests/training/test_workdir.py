@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-from configs import sfa
 from sfa_jax._errors import InputError
 from sfa_jax.training import restore_model, train_and_evaluate
 from sfa_jax.training._metrics import MetricsFile, mean_rate
@@ -17,16 +16,8 @@ from sfa_jax.training._workdir import hold_workdir
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    config = sfa.get_config("smoke")
-    config.data.cache_dir = str(tmp_path_factory.mktemp("cache"))
-    config.data.image_size = 16
-    config.data.room.n_frames = 300
-    config.network.channels = (4, 8)
-    config.network.dim = 4
-    config.network.hidden = 16
-    config.evaluation.plots = False
-    return config
+def config(tiny_config, tmp_path_factory):
+    return tiny_config(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")
