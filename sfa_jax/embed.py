@@ -8,6 +8,8 @@ import argparse
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from sfa_jax import _cli
 from sfa_jax._errors import InputError
 
@@ -44,8 +46,15 @@ def embed(workdir: str | Path, path: str, output: str | Path, *, best: bool = Fa
                 f"{run.name}: frames of {run.frames.shape[1:]} (height, width, channel), but {workdir} was trained on "
                 f"{model.frame_shape}"
             )
-    write_embeddings(output, [model(run.frames) for run in runs], runs)
-    logging.getLogger("sfa_jax").info("%d frames of %d runs: %s", sum(map(len, runs)), len(runs), output)
+    code = [model(run.frames) for run in runs]
+    write_embeddings(output, code, runs)
+    log = logging.getLogger("sfa_jax")
+    log.info("%d frames of %d runs: %s", sum(map(len, runs)), len(runs), output)
+    lost = sum(int((~np.isfinite(y).all(axis=1)).sum()) for y in code)
+    if lost:
+        log.warning(
+            "the code of %d frames is infinite or not a number: the network ran away on frames unlike its own", lost
+        )
 
 
 def main() -> None:

@@ -61,13 +61,14 @@ def code_measures(
     Returns:
       `delta/k`, `delta_train/k` and `eta/k` for k below the rank, `slowness_gap` (mean held-out over mean training
       Delta), `r2/<latent>`, `whiteness_error` (root mean square entry of C - I on the held-out code), `rank` of the
-      training embedding, `effective_rank` of the held-out and `effective_rank_train` of the training embedding.
-      Values that do not exist are left out.
+      training embedding, `effective_rank` of the held-out and `effective_rank_train` of the training embedding,
+      `finite_share` of the held-out frames (those whose embedding is finite). Values that do not exist are left out.
     """
     readout = solve_readout(train) if readout is None else readout
     rank = int(readout.rank)
     measures = {
         "rank": float(rank),
+        "finite_share": float(np.isfinite(np.concatenate(held_out)).all(axis=1).mean()),
         "effective_rank": effective_rank_of(np.concatenate(held_out)),
         "effective_rank_train": effective_rank_of(np.concatenate(train)),
     }

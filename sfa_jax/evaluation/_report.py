@@ -7,6 +7,7 @@ MEMORY_DELTA = 1.0
 MEMORY_RELIANCE = 0.5
 COLLAPSE_SHARE = 0.25
 OVERFIT_GAP = 2.0
+SHIFTED_WHITENESS = 2.0  # of a code that is white on the training frames
 _DELTAS_SHOWN = 4
 
 
@@ -44,6 +45,19 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
         said.append(
             f"OVERFIT: held-out frames are {gap:.1f} times less slow than training frames; more video or fewer "
             "steps help."
+        )
+    whiteness = summary.get("whiteness_error", 0.0)
+    if whiteness > SHIFTED_WHITENESS:
+        said.append(
+            f"SHIFTED: white on the training frames, the code is far from white on the held-out ones (whiteness error "
+            f"{whiteness:.2g}, near 0 where the two are alike). They show what training did not: more runs, or a longer "
+            "one, help."
+        )
+    finite = summary.get("finite_share", 1.0)
+    if finite < 1:
+        said.append(
+            f"NOT FINITE: {1 - finite:.2%} of the held-out frames have a code that is infinite or not a number, and "
+            "measures that need it are left out. A recurrence that runs away does this; compare recurrence 'none'."
         )
     return said
 

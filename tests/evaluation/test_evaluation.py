@@ -34,6 +34,17 @@ def test_code_measures(signals):
     assert all(isinstance(value, float) for value in measures.values())
 
 
+def test_held_out_frames_without_a_finite_code_are_counted(signals):
+    train, train_truth, held_out, held_truth = signals
+    held_out[0] = held_out[0].copy()
+    held_out[0][:80, 1] = np.nan
+    measures = evaluation.code_measures(train, held_out, train_truth, held_truth)
+    assert measures["finite_share"] == pytest.approx(0.9)
+    assert measures["delta_train/0"] < 0.01
+    assert all(np.isfinite(value) for value in measures.values())
+    assert "r2/slow" not in measures
+
+
 def test_pairs_do_not_cross_runs():
     y = [np.zeros((5, 1)), np.ones((5, 1)) * 100, np.array([[0.0], [1.0]])]
     assert evaluation.run_deltas(y)[0] == pytest.approx((1 / 9) / np.concatenate(y).var())
@@ -79,6 +90,8 @@ def test_table_and_verdicts():
         ({"effective_rank_train": 3.0}, "COLLAPSED"),
         ({"effective_rank_train": 0.0}, "constant"),
         ({"slowness_gap": 4.0}, "OVERFIT"),
+        ({"whiteness_error": 3.0}, "SHIFTED"),
+        ({"finite_share": 0.9}, "NOT FINITE: 10.00%"),
     ]:
         (said,) = evaluation.verdicts(summary | change, 32)
         assert word in said

@@ -204,7 +204,7 @@ def test_full_disk(start_train, tmp_path):
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.decode()}")
     try:
-        flags = ("--config.train.steps=3000", "--config.train.evaluate_every=5")
+        flags = ("--config.train.steps=1500", "--config.train.evaluate_every=5")
         process = start_train(*flags, f"--workdir={disk / 'run'}")
         _, err = process.communicate(timeout=300)
         assert process.returncode == 1, err

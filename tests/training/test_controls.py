@@ -18,12 +18,12 @@ DIM, PAIRS, SHAPE = 8, 256, (16, 16, 1)
 
 
 @functools.cache
-def train_on_noise(recurrence, scaling="readme"):
+def train_on_noise(recurrence, scaling, n_steps):
     """The seed's objective on frames that are fresh white noise at every step: (network, variables)."""
     config = sfa_gen.get_config()
     network = SlowNetwork(dim=DIM, channels=(8, 8), hidden=128, pool="flatten", recurrence=recurrence)
     config.objective.sfa.scaling = scaling
-    optimizer = training.make_optimizer(config.train, 400)
+    optimizer = training.make_optimizer(config.train, n_steps)
     objective = training.make_objective(config.objective, DIM)
     step = training.make_train_step(network, objective, optimizer)
     valid = jnp.ones((PAIRS, 2), bool)
@@ -36,7 +36,7 @@ def train_on_noise(recurrence, scaling="readme"):
     @jax.jit
     def train(init_key, noise_key):
         state = training.init_state(init_key, network, optimizer, SHAPE, PAIRS)
-        return jax.lax.scan(body, state, jax.random.split(noise_key, 400))[0]
+        return jax.lax.scan(body, state, jax.random.split(noise_key, n_steps))[0]
 
     state = train(jax.random.key(0), jax.random.key(1))
     return network, {"params": state.params, "batch_stats": state.batch_stats}
@@ -66,7 +66,7 @@ def control(network, variables):
 
 
 def test_noise_costs_a_memoryless_network_one():
-    network, variables = train_on_noise("none")
+    network, variables = train_on_noise("none", "readme", 250)
     assert total_loss_on_fresh_noise(network, variables) == pytest.approx(1.0, abs=0.02)
     measures = control(network, variables)
     assert measures["shuffle_control_delta"] == pytest.approx(2.0, abs=0.2)
@@ -76,7 +76,7 @@ def test_noise_costs_a_memoryless_network_one():
 
 def test_a_recurrent_head_fakes_slowness_and_is_flagged():
     """In the scaling of the author's code; as published, the penalty on change is so large that noise is given up."""
-    network, variables = train_on_noise("full", "author")
+    network, variables = train_on_noise("full", "author", 400)
     weights = sfa_weights("author", DIM)
     assert total_loss_on_fresh_noise(network, variables, **weights) < 0.7
     measures = control(network, variables)

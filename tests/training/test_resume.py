@@ -18,7 +18,7 @@ from sfa_jax.embed import embed
 from sfa_jax.training import restore_model
 
 ROOT = pathlib.Path(__file__).parents[2]
-STEPS = ("--config.train.steps=3000", "--config.train.evaluate_every=500")
+STEPS = ("--config.train.steps=1500", "--config.train.evaluate_every=250")
 
 
 def summary_of(workdir):
@@ -74,7 +74,7 @@ def test_kill_and_sigterm_change_nothing(uninterrupted, start_train, run_train, 
     for split in ("train", "eval"):
         steps = [record["step"] for record in records if record["split"] == split]
         assert steps == sorted(set(steps))
-        assert steps[-1] == 3000
+        assert steps[-1] == 1500
 
 
 def test_other_numbers_of_devices(uninterrupted, start_train, run_train, tmp_path):
