@@ -50,8 +50,8 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
     if whiteness > SHIFTED_WHITENESS:
         said.append(
             f"SHIFTED: white on the training frames, the code is far from white on the held-out ones (whiteness error "
-            f"{whiteness:.2g}, near 0 where the two are alike). They show what training did not: more runs, or a longer "
-            "one, help."
+            f"{whiteness:.2g}, near 0 where the two are alike). They show what training did not: more runs, "
+            "or longer ones, help."
         )
     finite = summary.get("finite_share", 1.0)
     if finite < 1:
