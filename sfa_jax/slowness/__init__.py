@@ -4,13 +4,9 @@ Pure functions of arrays on jax alone. Embeddings are `[..., dim]`, `y_t` now an
 """
 
 from sfa_jax.slowness._closed_form import LinearSFA as LinearSFA
-from sfa_jax.slowness._closed_form import Moments as Moments
 from sfa_jax.slowness._closed_form import fit as fit
-from sfa_jax.slowness._closed_form import init_moments as init_moments
-from sfa_jax.slowness._closed_form import merge_moments as merge_moments
 from sfa_jax.slowness._closed_form import solve as solve
 from sfa_jax.slowness._closed_form import transform as transform
-from sfa_jax.slowness._closed_form import update_moments as update_moments
 from sfa_jax.slowness._controls import memory_reliance as memory_reliance
 from sfa_jax.slowness._controls import shuffle_control_delta as shuffle_control_delta
 from sfa_jax.slowness._losses import SFALoss as SFALoss
@@ -23,12 +19,27 @@ from sfa_jax.slowness._losses import variance_loss as variance_loss
 from sfa_jax.slowness._measures import delta as delta
 from sfa_jax.slowness._measures import effective_rank as effective_rank
 from sfa_jax.slowness._measures import eta as eta
+from sfa_jax.slowness._moments import Moments as Moments
+from sfa_jax.slowness._moments import PairMoments as PairMoments
+from sfa_jax.slowness._moments import init_moments as init_moments
+from sfa_jax.slowness._moments import merge_moments as merge_moments
+from sfa_jax.slowness._moments import update_moments as update_moments
+from sfa_jax.slowness._time_lagged import TICA as TICA
+from sfa_jax.slowness._time_lagged import VAMP as VAMP
+from sfa_jax.slowness._time_lagged import solve_tica as solve_tica
+from sfa_jax.slowness._time_lagged import solve_vamp as solve_vamp
+from sfa_jax.slowness._time_lagged import tica as tica
+from sfa_jax.slowness._time_lagged import vamp as vamp
+from sfa_jax.slowness._time_lagged import vamp_score as vamp_score
 from sfa_jax.slowness._whitened import log_variance_penalty as log_variance_penalty
 from sfa_jax.slowness._whitened import whitened_slowness_loss as whitened_slowness_loss
 
 __all__ = [
+    "TICA",
+    "VAMP",
     "LinearSFA",
     "Moments",
+    "PairMoments",
     "SFALoss",
     "correlation_loss",
     "delta",
@@ -44,9 +55,14 @@ __all__ = [
     "shuffle_control_delta",
     "slowness_loss",
     "solve",
+    "solve_tica",
+    "solve_vamp",
+    "tica",
     "transform",
     "two_batch_penalties",
     "update_moments",
+    "vamp",
+    "vamp_score",
     "variance_loss",
     "whitened_slowness_loss",
 ]

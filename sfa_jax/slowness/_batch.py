@@ -50,7 +50,12 @@ def masked(y: jax.Array, weights: jax.Array) -> jax.Array:
 def outer_sum(y: jax.Array) -> jax.Array:
     """sum over samples of y y', in full precision also where the default product is bfloat16."""
     flat = y.reshape(-1, y.shape[-1])
-    return jnp.matmul(flat.T, flat, precision=jax.lax.Precision.HIGHEST)
+    return inner(flat, flat)
+
+
+def inner(a: jax.Array, b: jax.Array) -> jax.Array:
+    """a'b of two `[n, dim]` in full precision."""
+    return jnp.matmul(a.T, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def mean_of(y: jax.Array, weights: jax.Array) -> jax.Array:

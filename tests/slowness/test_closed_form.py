@@ -96,17 +96,21 @@ def test_chunks_equal_one_shot(rng, lag):
     mask = rng.random(40) > 0.1
     with jax.enable_x64(True):
         update = jax.jit(slowness.update_moments)
-        whole = update(slowness.init_moments(3, lag=lag), x, mask=mask)
+        whole = update(slowness.init_moments(3, lag=lag, pairs=True), x, mask=mask)
         for cuts in ([1, 2, 3, 4, 20], [7, 8], [39], list(range(1, 40))):
-            moments = slowness.init_moments(3, lag=lag)
+            moments = slowness.init_moments(3, lag=lag, pairs=True)
             for a, b in itertools.pairwise([0, *cuts, 40]):
                 moments = update(moments, x[a:b], mask=mask[a:b])
-            for name, found, expected in zip(moments._fields, moments, whole, strict=True):
-                np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-9, err_msg=name)
+            for (name, found), expected in zip(jax.tree.leaves_with_path(moments), jax.tree.leaves(whole), strict=True):
+                np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-9, err_msg=str(name))
         pairs = [(t, t + lag) for t in range(40 - lag) if mask[t] and mask[t + lag]]
         change = np.stack([x[b] - x[a] for a, b in pairs])
         assert int(whole.n_pairs) == len(pairs)
         np.testing.assert_allclose(whole.change_scatter, change.T @ change, rtol=1e-10)
+        past, now = (x[list(frames)] - x[list(frames)].mean(axis=0) for frames in zip(*pairs, strict=True))
+        np.testing.assert_allclose(whole.pairs.scatter_tm1, past.T @ past, rtol=1e-10)
+        np.testing.assert_allclose(whole.pairs.scatter_t, now.T @ now, rtol=1e-10)
+        np.testing.assert_allclose(whole.pairs.cross_scatter, past.T @ now, rtol=1e-9)
 
 
 def test_runs_do_not_touch(rng):
@@ -203,9 +207,9 @@ def test_masked_frames_leave_nothing(rng):
 
     for value in (jnp.nan, jnp.inf):
         broken = jnp.where(mask[:, None], x, value)
-        for found, expected in zip(moments(broken), moments(x), strict=True):
+        for found, expected in zip(jax.tree.leaves(moments(broken)), jax.tree.leaves(moments(x)), strict=True):
             np.testing.assert_array_equal(found, expected)
-        gradient = jax.jit(jax.grad(lambda x: sum(jnp.sum(field) for field in moments(x))))(broken)
+        gradient = jax.jit(jax.grad(lambda x: sum(jnp.sum(field) for field in jax.tree.leaves(moments(x)))))(broken)
         assert np.isfinite(gradient).all()
         np.testing.assert_array_equal(np.asarray(gradient)[~np.asarray(mask)], 0)
 

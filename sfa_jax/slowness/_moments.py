@@ -1,0 +1,175 @@
+"""Streamed first and second moments of runs of frames: all that the closed-form solutions need."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
+
+from sfa_jax.slowness._batch import as_weights, centred_scatter, check_floating, inner, masked, outer_sum
+
+
+class PairMoments(NamedTuple):
+    """What `solve_tica` and `solve_vamp` need besides: the earlier and the later frames of all valid pairs.
+
+    Attributes:
+      mean_tm1, mean_t: `[n_features]`, of the earlier and of the later frames.
+      scatter_tm1, scatter_t: `[n_features, n_features]`, sums of outer products of what is left without the mean.
+      cross_scatter: `[n_features, n_features]`, sum of (x_{t-lag} - mean_tm1)(x_t - mean_t)'.
+    """
+
+    mean_tm1: jax.Array
+    mean_t: jax.Array
+    scatter_tm1: jax.Array
+    scatter_t: jax.Array
+    cross_scatter: jax.Array
+
+
+class Moments(NamedTuple):
+    """What a pass over runs of frames leaves behind; everything `solve` needs.
+
+    Attributes:
+      n_frames: valid frames.
+      mean: `[n_features]`.
+      scatter: `[n_features, n_features]`, sum of (x - mean)(x - mean)' over the valid frames.
+      n_pairs: valid pairs of frames one lag apart.
+      change_scatter: `[n_features, n_features]`, sum of their (x_t - x_{t-lag})(x_t - x_{t-lag})'.
+      tail: `[lag, n_features]`, the last frames of the open run.
+      tail_valid: `[lag]`, 1 where a frame of the tail exists and is valid.
+      pairs: moments of the two frames of a pair apart, or None where `init_moments` was not asked for them.
+    """
+
+    n_frames: jax.Array
+    mean: jax.Array
+    scatter: jax.Array
+    n_pairs: jax.Array
+    change_scatter: jax.Array
+    tail: jax.Array
+    tail_valid: jax.Array
+    pairs: PairMoments | None = None
+
+
+def init_moments(n_features: int, *, lag: int = 1, pairs: bool = False, dtype: DTypeLike | None = None) -> Moments:
+    """Moments of no data.
+
+    Args:
+      n_features: size of a frame.
+      lag: distance of the two frames of a pair, in frames.
+      pairs: also keep what `solve_tica` and `solve_vamp` need, at twice the cost.
+      dtype: floating type of the sums; jax's default if None.
+
+    Returns:
+      `Moments`, to be passed through `update_moments`.
+
+    Raises:
+      ValueError: `n_features` or `lag` is below 1.
+      TypeError: `dtype` is not floating.
+    """
+    if n_features < 1:
+        raise ValueError(f"n_features: expected at least 1, got {n_features}")
+    if lag < 1:
+        raise ValueError(f"lag: expected at least 1 frame, got {lag}")
+    zero = jnp.zeros((), dtype or float)
+    check_floating(zero.dtype, "dtype")
+    square = jnp.zeros((n_features, n_features), zero.dtype)
+    tail = jnp.zeros((lag, n_features), zero.dtype)
+    apart = PairMoments(square[0], square[0], square, square, square) if pairs else None
+    return Moments(zero, square[0], square, zero, square, tail, tail[:, 0], apart)
+
+
+def update_moments(
+    moments: Moments, x: ArrayLike, *, new_run: ArrayLike = False, mask: ArrayLike | None = None
+) -> Moments:
+    """Adds the next frames of a run, in chunks of any length.
+
+    Pairs across the border of two chunks are counted once, also where a chunk is shorter than the lag. Means are taken
+    off before anything is squared, so large offsets do not cost precision.
+
+    Args:
+      moments: so far.
+      x: `[time, n_features]`, floating, the frames that follow.
+      new_run: scalar, true where `x` starts a run: no pair reaches back over it. May be traced.
+      mask: `[time]`, non-zero where a frame is valid; a pair needs both of its frames.
+
+    Returns:
+      The new `Moments`.
+
+    Raises:
+      ValueError: `x` or `mask` has another shape.
+      TypeError: `x` is not floating-point.
+    """
+    x = as_frames(x, moments.mean.dtype)
+    if x.ndim != 2 or x.shape[1] != moments.mean.shape[0]:
+        raise ValueError(f"x: expected shape [time, {moments.mean.shape[0]}], got {x.shape}")
+    lag = moments.tail.shape[0]
+    weights = as_weights(mask, x)
+    x = masked(x, weights)  # what is not valid shall not stay in the tail either
+    tail_valid = jnp.where(jnp.asarray(new_run), 0, moments.tail_valid)
+    frames, valid = jnp.concatenate([moments.tail, x]), jnp.concatenate([tail_valid, weights])
+    pairs = valid[lag:] * valid[:-lag]
+    change = masked(frames[lag:] - frames[:-lag], pairs)
+    apart = None if moments.pairs is None else _pair_moments(frames[:-lag], frames[lag:], pairs)
+    chunk = Moments(*centred_scatter(x, weights), jnp.sum(pairs), outer_sum(change), frames[-lag:], valid[-lag:], apart)
+    return merge_moments(moments, chunk)._replace(tail=chunk.tail, tail_valid=chunk.tail_valid)
+
+
+def merge_moments(a: Moments, b: Moments) -> Moments:
+    """The moments of both sets of runs together; order and grouping do not matter.
+
+    The two are separate runs: no pair joins them, and the result is open to a new run only.
+
+    Args:
+      a: moments.
+      b: moments with the same number of features and lag.
+
+    Returns:
+      Their sum.
+
+    Raises:
+      ValueError: the numbers of features or the lags differ.
+
+    References:
+      Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
+    """
+    if a.tail.shape != b.tail.shape:
+        raise ValueError(f"a and b: expected equal [lag, n_features], got {a.tail.shape} and {b.tail.shape}")
+    if (a.pairs is None) != (b.pairs is None):
+        raise ValueError("a and b: expected both made with the same `pairs` of init_moments, got one of each")
+    n_frames = a.n_frames + b.n_frames
+    share = b.n_frames / jnp.maximum(n_frames, 1)
+    shift = b.mean - a.mean
+    return Moments(
+        n_frames=n_frames,
+        mean=a.mean + share * shift,
+        scatter=a.scatter + b.scatter + (a.n_frames * share) * jnp.outer(shift, shift),
+        n_pairs=a.n_pairs + b.n_pairs,
+        change_scatter=a.change_scatter + b.change_scatter,
+        tail=jnp.zeros_like(a.tail),
+        tail_valid=jnp.zeros_like(a.tail_valid),
+        pairs=None if a.pairs is None or b.pairs is None else _merge_pairs(a.pairs, b.pairs, a.n_pairs, b.n_pairs),
+    )
+
+
+def _pair_moments(x_tm1: jax.Array, x_t: jax.Array, weights: jax.Array) -> PairMoments:
+    (_, mean_tm1, scatter_tm1), (_, mean_t, scatter_t) = (centred_scatter(x, weights) for x in (x_tm1, x_t))
+    past, now = masked(x_tm1 - mean_tm1[None], weights), masked(x_t - mean_t[None], weights)
+    return PairMoments(mean_tm1, mean_t, scatter_tm1, scatter_t, inner(past, now))
+
+
+def _merge_pairs(a: PairMoments, b: PairMoments, n_a: jax.Array, n_b: jax.Array) -> PairMoments:
+    share = n_b / jnp.maximum(n_a + n_b, 1)
+    past, now = b.mean_tm1 - a.mean_tm1, b.mean_t - a.mean_t
+    weight = n_a * share
+    return PairMoments(
+        mean_tm1=a.mean_tm1 + share * past,
+        mean_t=a.mean_t + share * now,
+        scatter_tm1=a.scatter_tm1 + b.scatter_tm1 + weight * jnp.outer(past, past),
+        scatter_t=a.scatter_t + b.scatter_t + weight * jnp.outer(now, now),
+        cross_scatter=a.cross_scatter + b.cross_scatter + weight * jnp.outer(past, now),
+    )
+
+
+def as_frames(x: ArrayLike, dtype: DTypeLike) -> jax.Array:
+    x = jnp.asarray(x)
+    check_floating(x.dtype, "x")
+    return x.astype(dtype)
