@@ -1,6 +1,6 @@
 """Linear slow feature analysis in closed form, from streamed moments."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,15 @@ class LinearSFA(NamedTuple):
     components: jax.Array
     delta: jax.Array
     rank: jax.Array
+
+
+class Affine(Protocol):
+    """What `transform_linear` applies."""
+
+    @property
+    def mean(self) -> jax.Array: ...
+    @property
+    def components(self) -> jax.Array: ...
 
 
 def solve(moments: Moments, n_components: int | None = None, *, rcond: float | None = None) -> LinearSFA:
@@ -81,21 +90,11 @@ def solve_covariances(
     )
 
 
-def transform(model: LinearSFA, x: ArrayLike) -> jax.Array:
-    """Slow features of frames: y = (x - mean) W'.
+solve_jitted = jax.jit(solve, static_argnames=("n_components", "rcond"))  # for the host's functions
 
-    Args:
-      model: from `solve` or `fit`.
-      x: `[..., n_features]`, floating.
 
-    Returns:
-      `[..., n_components]`: on the data of the moments centred, of unit variance, uncorrelated, slowest first; 0 in the
-      components beyond the rank.
-
-    Raises:
-      ValueError: `x` has another number of features.
-      TypeError: `x` is not floating-point.
-    """
+def transform_linear(model: Affine, x: ArrayLike) -> jax.Array:
+    """(x - mean) components'."""
     mean, components = jnp.asarray(model.mean), jnp.asarray(model.components)
     x = as_frames(x, mean.dtype)
     if x.ndim < 1 or x.shape[-1] != mean.shape[0]:
@@ -135,7 +134,7 @@ def fit(
     """
     moments = moments_of(runs, lag=lag, rcond=rcond)
     with jax.enable_x64(True):
-        model = jax.jit(solve, static_argnums=1, static_argnames="rcond")(moments, n_components, rcond=rcond)
+        model = solve_jitted(moments, n_components, rcond=rcond)
         model = LinearSFA(*(np.asarray(field) for field in model))  # type: ignore[arg-type]
     if model.rank == 0:
         raise ValueError("runs: every feature is constant, so none has a slowness; give input that varies")

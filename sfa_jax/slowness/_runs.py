@@ -1,5 +1,6 @@
 """The host's side of the closed-form solutions: runs are checked, and streamed into moments in float64."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -13,11 +14,16 @@ from sfa_jax.slowness._moments import Moments, init_moments, update_moments
 Runs = ArrayLike | Sequence[ArrayLike]
 State = TypeVar("State")
 
+add_frames = jax.jit(update_moments)  # jitted once, so that one fit after another compiles nothing
+
 _CHUNK = 4096  # frames that are added at once
+_CHUNK_VALUES = 4_000_000  # numbers in them
 
 
-def as_runs(runs: Runs, *, lag: int = 1) -> list[np.ndarray]:
+def as_runs(runs: Runs, *, lag: int = 1, flatten: bool = False) -> list[np.ndarray]:
     """Runs as a list of arrays `[time, n_features]`, of the type they came in.
+
+    With `flatten`, uint8 runs `[time, ...]` are taken as well, and become `[time, n_features]`.
 
     Raises:
       ValueError, TypeError: as `sfa_jax.slowness.fit`.
@@ -25,9 +31,14 @@ def as_runs(runs: Runs, *, lag: int = 1) -> list[np.ndarray]:
     if not isinstance(runs, (list, tuple)):
         runs = [runs]  # type: ignore[list-item]
     arrays = [np.asarray(run) for run in runs]
+    if flatten:
+        arrays = [run.reshape(len(run), -1) if run.dtype == np.uint8 and run.ndim > 2 else run for run in arrays]
     n_features = str(arrays[0].shape[1]) if arrays and arrays[0].ndim == 2 else "n_features"
     for number, run in enumerate(arrays):
-        check_floating(run.dtype, f"runs[{number}]")
+        if not (flatten and run.dtype == np.uint8):
+            check_floating(run.dtype, f"runs[{number}]")
+        if run.dtype != arrays[0].dtype and np.uint8 in (run.dtype, arrays[0].dtype):
+            raise TypeError(f"runs[{number}]: expected {arrays[0].dtype}, as runs[0] has, got {run.dtype}")
         if run.ndim != 2 or run.shape[1] != arrays[0].shape[1]:
             raise ValueError(f"runs[{number}]: expected shape [time, {n_features}], got {run.shape}")
         if not np.isfinite(run).all():
@@ -45,6 +56,21 @@ def as_runs(runs: Runs, *, lag: int = 1) -> list[np.ndarray]:
     return arrays
 
 
+def as_image_runs(runs: Runs, *, lag: int = 1) -> list[np.ndarray]:
+    """Runs of images as a list of arrays `[time, height, width, channel]`, of the type they came in.
+
+    Raises:
+      ValueError, TypeError: as `sfa_jax.slowness.fit`.
+    """
+    arrays = [np.asarray(run) for run in (runs if isinstance(runs, (list, tuple)) else [runs])]
+    for number, run in enumerate(arrays):
+        if run.ndim != 4 or run.shape[1:] != arrays[0].shape[1:]:
+            shape = arrays[0].shape[1:] if arrays[0].ndim == 4 else "height, width, channel"
+            raise ValueError(f"runs[{number}]: expected shape [time, {shape}], got {run.shape}")
+    as_runs([run.reshape(len(run), -1) for run in arrays], lag=lag, flatten=True)
+    return arrays
+
+
 def check_rcond(rcond: float | None) -> None:
     if rcond is not None and not 0 <= rcond < 1:
         raise ValueError(f"rcond: expected a share of the largest eigenvalue, in [0, 1), got {rcond}")
@@ -54,15 +80,21 @@ def stream(
     runs: Sequence[np.ndarray],
     state: State,
     update: Callable[..., State],
+    *,
+    width: int = 0,
 ) -> State:
     """`state` after `update(state, frames, new_run=, mask=)` of every chunk of every run, in float64.
 
-    Chunks have one shape, so that `update` is compiled once.
+    Chunks have one shape, so that `update` is compiled once, and so few frames that they stay small also when
+    `update` makes `width` features of each.
     """
-    chunk = min(max(len(run) for run in runs), _CHUNK)
+    longest = max(len(run) for run in runs)
+    chunk = min(longest, _CHUNK, max(1, _CHUNK_VALUES // max(width, math.prod(runs[0].shape[1:]))))
     for run in runs:
         for start in range(0, len(run), chunk):
             frames = run[start : start + chunk].astype(np.float64)
+            if run.dtype == np.uint8:
+                frames /= 255
             mask = np.arange(chunk) < len(frames)
             padded = np.concatenate([frames, np.zeros((chunk - len(frames), *frames.shape[1:]))])
             state = update(state, padded, new_run=start == 0, mask=mask)
@@ -79,4 +111,4 @@ def moments_of(runs: Runs, *, lag: int, rcond: float | None = None, pairs: bool 
     arrays = as_runs(runs, lag=lag)
     with jax.enable_x64(True):
         moments = init_moments(arrays[0].shape[1], lag=lag, pairs=pairs)
-        return stream(arrays, moments, jax.jit(update_moments))
+        return stream(arrays, moments, add_frames)

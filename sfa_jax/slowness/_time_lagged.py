@@ -197,7 +197,7 @@ def tica(runs: Runs, lag: int = 1, n_components: int | None = None, *, rcond: fl
     >>> [round(float(value), 3) for value in tica(np.stack([np.sin(t / 30), np.sin(t / 7)], axis=1)).eigenvalues]
     [0.999, 0.99]
     """
-    return _solved(solve_tica, TICA, runs, lag, n_components, rcond)
+    return _solved(_solve_tica, runs, lag, n_components, rcond)
 
 
 def vamp(runs: Runs, lag: int = 1, n_components: int | None = None, *, rcond: float | None = None) -> VAMP:
@@ -217,14 +217,17 @@ def vamp(runs: Runs, lag: int = 1, n_components: int | None = None, *, rcond: fl
     >>> round(float(vamp_score(model, r=2)), 1)
     3.0
     """
-    return _solved(solve_vamp, VAMP, runs, lag, n_components, rcond)
+    return _solved(_solve_vamp, runs, lag, n_components, rcond)
 
 
-def _solved(solver: Any, kind: Any, runs: Runs, lag: int, n_components: int | None, rcond: float | None) -> Any:
+_solve_tica = jax.jit(solve_tica, static_argnames=("n_components", "rcond"))
+_solve_vamp = jax.jit(solve_vamp, static_argnames=("n_components", "rcond"))
+
+
+def _solved(solver: Any, runs: Runs, lag: int, n_components: int | None, rcond: float | None) -> Any:
     moments = moments_of(runs, lag=lag, rcond=rcond, pairs=True)
     with jax.enable_x64(True):
-        model = kind(*map(np.asarray, jax.jit(solver, static_argnums=1, static_argnames="rcond")(
-            moments, n_components, rcond=rcond)))  # fmt: skip
+        model = jax.tree.map(np.asarray, solver(moments, n_components, rcond=rcond))
     if model.rank == 0:
         raise ValueError("runs: every feature is constant; give input that varies")
     return model
