@@ -13,7 +13,7 @@ from sfa_jax.slowness._moments import Moments, init_moments, update_moments
 Runs = ArrayLike | Sequence[ArrayLike]
 State = TypeVar("State")
 
-_CHUNK = 4096  # frames that are added at once
+_CHUNKS = (256, 1024, 4096)  # frames that are added at once: few lengths, so few compilations whatever the runs' are
 
 
 def as_runs(runs: Runs, *, lag: int = 1) -> list[np.ndarray]:
@@ -57,9 +57,11 @@ def stream(
 ) -> State:
     """`state` after `update(state, frames, new_run=, mask=)` of every chunk of every run, in float64.
 
-    Chunks have one shape, so that `update` is compiled once.
+    Chunks have one shape, the longest run's or the longest there is, so that `update` is compiled once, and not again
+    for runs of about that length.
     """
-    chunk = min(max(len(run) for run in runs), _CHUNK)
+    longest = max(len(run) for run in runs)
+    chunk = next((length for length in _CHUNKS if length >= longest), _CHUNKS[-1])
     for run in runs:
         for start in range(0, len(run), chunk):
             frames = run[start : start + chunk].astype(np.float64)
