@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-ROOMS = ["slowness", "nets", "data", "training", "evaluation"]
+ROOMS = ["slowness", "sklearn", "nets", "data", "training", "evaluation"]
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -16,7 +16,7 @@ State = TypeVar("State")
 
 add_frames = jax.jit(update_moments)  # jitted once, so that one fit after another compiles nothing
 
-_CHUNK = 4096  # frames that are added at once
+_CHUNKS = (256, 1024, 4096)  # frames that are added at once: few lengths, so few compilations whatever the runs' are
 _CHUNK_VALUES = 4_000_000  # numbers in them
 
 
@@ -85,11 +85,13 @@ def stream(
 ) -> State:
     """`state` after `update(state, frames, new_run=, mask=)` of every chunk of every run, in float64.
 
-    Chunks have one shape, so that `update` is compiled once, and so few frames that they stay small also when
-    `update` makes `width` features of each.
+    Chunks have one shape, so that `update` is compiled once, and not again for runs of about the same length. They are
+    small also when `update` makes `width` features of each frame. The last one of a run is padded, so that moments
+    made by this are not open to go on with the run.
     """
     longest = max(len(run) for run in runs)
-    chunk = min(longest, _CHUNK, max(1, _CHUNK_VALUES // max(width, math.prod(runs[0].shape[1:]))))
+    fits = max(1, _CHUNK_VALUES // max(width, math.prod(runs[0].shape[1:])))
+    chunk = min(fits, next((length for length in _CHUNKS if length >= longest), _CHUNKS[-1]))
     for run in runs:
         for start in range(0, len(run), chunk):
             frames = run[start : start + chunk].astype(np.float64)
