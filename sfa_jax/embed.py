@@ -35,6 +35,8 @@ def embed(workdir: str | Path, path: str, output: str | Path, *, best: bool = Fa
         raise InputError(f"OUTPUT: expected a name that ends in .npz, got {output}")
     if output.is_dir():
         raise InputError(f"OUTPUT: expected a file to write, got the folder {output}")
+    if output.exists() and not _holds_codes(output):
+        raise InputError(f"OUTPUT: {output} exists and was not written by this command; move it away or choose another")
     if not output.parent.is_dir():
         raise InputError(f"OUTPUT: the folder {output.parent} does not exist; make it first")
     model, config = restore_run(workdir, best=best)
@@ -55,6 +57,15 @@ def embed(workdir: str | Path, path: str, output: str | Path, *, best: bool = Fa
         log.warning(
             "the code of %d frames is infinite or not a number: the network ran away on frames unlike its own", lost
         )
+
+
+def _holds_codes(path: Path) -> bool:
+    """Whether a file is one that may be written over: not the frames themselves, nor anything else of the user's."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {"y", "run_id", "frame_index"} <= set(arrays.files)
+    except Exception:  # whatever NumPy raises on files that it cannot read
+        return False
 
 
 def main() -> None:

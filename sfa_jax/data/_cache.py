@@ -133,12 +133,12 @@ def find_leftovers(root: pathlib.Path) -> list[pathlib.Path]:
     return broken + [path for path in paths if path.name.startswith(_TEMPORARY) and not _is_being_written(path)]
 
 
-def check_length(name: str, n_frames: int, n_read: int, stride: int) -> None:
-    """Raises unless the stride leaves two of the frames that were read."""
+def check_length(name: str, n_frames: int, stride: int) -> None:
+    """Raises unless the stride has left two frames."""
     if n_frames < 2:
         raise InputError(
-            f"{name} gives {n_frames} frame(s) ({n_read} at stride {stride}); slowness needs at least two consecutive "
-            f"frames: give a longer sequence or a smaller stride"
+            f"{name} gives {n_frames} frame(s) at stride {stride}; slowness needs at least two consecutive frames: "
+            "give a longer sequence or a smaller stride"
         )
 
 
@@ -178,12 +178,10 @@ def _write_frames(
     finder = CutFinder() if options.split_cuts else None
     numbers: list[int] = []
     shape: tuple[int, ...] = ()
-    n_read = 0
     with _write_errors(root, needed):
         file = path.open("wb", buffering=_CHUNK_BYTES)
     try:
         for picture in source.pictures(options):
-            n_read += 1
             if finder is not None and picture.thumbnail is not None:
                 finder.update(picture.thumbnail, picture.number)
             if picture.image is None:
@@ -195,7 +193,8 @@ def _write_frames(
     finally:
         with _write_errors(root, needed):
             file.close()
-    check_length(source.name, len(numbers), n_read, options.stride)
+    if not numbers:
+        check_length(source.name, 0, options.stride)
     cuts = finder.finish() if finder is not None else []
     starts = np.unique(np.searchsorted(numbers, cuts)).tolist() if cuts else []
     bounds = [0, *(start for start in starts if 0 < start < len(numbers)), len(numbers)]

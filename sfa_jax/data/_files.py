@@ -30,7 +30,12 @@ class FrameFolder:
         self._paths = [os.path.join(folder, name) for name in names]
 
     def signature(self) -> list[list[object]]:
-        stats = [os.stat(path) for path in self._paths]
+        try:
+            stats = [os.stat(path) for path in self._paths]
+        except OSError as error:
+            raise InputError(
+                f"{error.filename} cannot be read ({error.strerror}): remove it from the folder"
+            ) from error
         return [[path, stat.st_size, stat.st_mtime_ns] for path, stat in zip(self._paths, stats, strict=True)]
 
     def estimate(self, options: Options) -> Estimate:

@@ -89,8 +89,8 @@ def load(
     runs = _read(list(_sources(_paths(path))), options, cache_root(cache_dir), limit)
     if not runs:
         raise InputError(
-            f"{path} gives no run of at least two consecutive frames at stride {stride}: give longer sequences, "
-            f"a smaller stride, or split_cuts=False"
+            f"{path} gives no run of at least two consecutive frames at stride {stride}: give longer sequences "
+            f"or a smaller stride; of a video or folder with many cuts, split_cuts=False makes one run"
         )
     _check_alike(runs)
     return runs
@@ -120,6 +120,8 @@ def _read(sources: Sequence[Source], options: Options, root: pathlib.Path, limit
     """Reads the sources in order; the memory limit is for all of them together."""
     had = len(find_entries(root))
     stored = [_store(source, options, root) for source in sources]
+    if len(sources) == 1:  # of several, those too short are left out
+        check_length(sources[0].name, stored[0].shape[0], options.stride)
     entries = find_entries(root)
     if len(entries) > had:
         logger.info("the cache %s now holds %s", root, size_text(sum(entry.n_bytes for entry in entries)))
@@ -144,7 +146,6 @@ def _read(sources: Sequence[Source], options: Options, root: pathlib.Path, limit
 def _store(source: Source, options: Options, root: pathlib.Path) -> Entry | np.ndarray:
     if isinstance(source, ArrayFile) and source.is_ready(options):
         frames = source.memory_map()[:: options.stride]
-        check_length(source.name, len(frames), source.shape[0], options.stride)
         logger.info("%s: %d frames, %s", source.name, len(frames), size_text(frames.nbytes))
         return frames
     return store(source, options, root)
@@ -264,7 +265,7 @@ def _synthetic(world: str, options: Mapping[str, Any], image_size: Any, greyscal
 def _every(stride: int, runs: list[Run]) -> list[Run]:
     """Every stride-th frame of runs that were rendered whole."""
     for run in runs:
-        check_length(run.name, len(range(0, len(run), stride)), len(run), stride)
+        check_length(run.name, len(range(0, len(run), stride)), stride)
     return [
         Run(
             run.frames[::stride],

@@ -26,11 +26,16 @@ def solve_readout(y: Runs) -> LinearSFA:
 
 
 def run_deltas(y: Runs) -> np.ndarray:
-    """Delta value of each dimension over several runs, statistics pooled: `[dim]`, nan where constant."""
+    """Delta value of each dimension over several runs, statistics pooled: `[dim]`, nan where constant.
+
+    Embeddings are float32: what varies by no more than their rounding is constant.
+    """
     changes = np.concatenate([np.diff(run.astype(np.float64), axis=0) for run in y])
-    variance = np.concatenate(y).astype(np.float64).var(axis=0)
+    frames = np.concatenate(y).astype(np.float64)
+    variance = (frames - frames[:1]).var(axis=0)
+    varies = variance > (4 * np.finfo(np.float32).eps * np.abs(frames).max(axis=0)) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(variance > 0, np.mean(changes**2, axis=0) / variance, np.nan)
+        return np.where(varies, np.mean(changes**2, axis=0) / variance, np.nan)
 
 
 def linear_r2(

@@ -1,5 +1,6 @@
 """The run report: a table beside the baselines, and in words what the controls say."""
 
+import math
 from collections.abc import Mapping
 
 # A code that keeps this little of its slowness on shuffled frames, or loses this much without y_{t-1}, is memory.
@@ -7,6 +8,7 @@ MEMORY_DELTA = 1.0
 MEMORY_RELIANCE = 0.5
 COLLAPSE_SHARE = 0.25
 OVERFIT_GAP = 2.0
+MANY_FRAMES = 20  # held-out frames below which a measure is chance
 SHIFTED_WHITENESS = 2.0  # of a code that is white on the training frames
 _DELTAS_SHOWN = 4
 
@@ -22,7 +24,7 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
     rank = summary.get("effective_rank_train", summary.get("effective_rank", 0.0))
     if rank < 1:
         said.append("COLLAPSED: the code is constant (effective rank 0); it tells nothing about the frames.")
-    elif rank < max(2.0, COLLAPSE_SHARE * dim) and dim > 2:
+    elif rank < max(min(2.0, 0.55 * dim), COLLAPSE_SHARE * dim) and dim > 1:
         said.append(
             f"COLLAPSED: the embedding uses {rank:.1f} of its {dim} dimensions (effective rank, training frames); "
             "the others are copies or noise. Either the frames hold no more, or the objective gave them up."
@@ -40,24 +42,36 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
             f"MEMORY: the slowness of this code comes from its recurrence, not from the frames: "
             f"{' and '.join(reasons)}. Its Delta values are no evidence; compare recurrence 'none'."
         )
-    gap = summary.get("slowness_gap")
-    if gap is not None and gap > OVERFIT_GAP:
+    if rank >= 1 > summary.get("effective_rank", 1.0):
+        said.append(
+            "STILL: on the held-out frames the code does not change, so that nothing is measured there. Does the video "
+            "end in a still picture? Hold out more of it (evaluation.holdout), or cut the end off."
+        )
+    few = summary.get("held_out_frames", math.inf) < MANY_FRAMES
+    if few:
+        said.append(
+            f"FEW: {summary['held_out_frames']:.0f} held-out frames are too few to tell slowness from chance; give "
+            "longer video, or raise evaluation.holdout."
+        )
+    gap = summary.get("slowness_gap", 0.0)
+    if gap > OVERFIT_GAP and not few:
         said.append(
             f"OVERFIT: held-out frames are {gap:.1f} times less slow than training frames; more video or fewer "
             "steps help."
         )
     whiteness = summary.get("whiteness_error", 0.0)
-    if whiteness > SHIFTED_WHITENESS:
+    if whiteness > SHIFTED_WHITENESS and not few:
         said.append(
             f"SHIFTED: white on the training frames, the code is far from white on the held-out ones (whiteness error "
-            f"{whiteness:.2g}, near 0 where the two are alike). They show what training did not: more runs, "
-            "or longer ones, help."
+            f"{whiteness:.2g}, near 0 where the two are alike). They show what training did not, or it has hardly "
+            "begun: more runs, longer ones or more steps help."
         )
     finite = summary.get("finite_share", 1.0)
     if finite < 1:
         said.append(
-            f"NOT FINITE: {1 - finite:.2%} of the held-out frames have a code that is infinite or not a number, and "
-            "measures that need it are left out. A recurrence that runs away does this; compare recurrence 'none'."
+            f"NOT FINITE: {100 * (1 - finite):.2g} % of the held-out frames have a code that is infinite or not a "
+            "number, and measures that need it are left out. A recurrence that runs away does this; compare recurrence "
+            "'none'."
         )
     return said
 
@@ -66,7 +80,8 @@ def table(summary: Mapping[str, float]) -> str:
     """The learned code beside each baseline: R^2 of the latents, Delta of the slowest features, effective rank."""
     latents = [name.removeprefix("r2/") for name in summary if name.startswith("r2/")]
     deltas = [k for k in range(_DELTAS_SHOWN) if f"delta/{k}" in summary]
-    header = ["held-out frames", *(f"R2 {name}" for name in latents), *(f"Delta {k}" for k in deltas), "eff. rank"]
+    frames = "held-out frames" if summary.get("held_out_frames", 1) else "training frames"
+    header = [frames, *(f"R2 {name}" for name in latents), *(f"Delta {k}" for k in deltas), "eff. rank"]
     rows = [header]
     baselines = dict.fromkeys(name.split("/")[1] for name in summary if name.startswith("baseline/"))
     for label, prefix in [("learned code", ""), *((name, f"baseline/{name}/") for name in baselines)]:

@@ -85,7 +85,7 @@ def recurrent_scan(
     _check_sizes(params, y_init, h)
     if h.ndim < 2 or h.shape[:-2] != y_init.shape[:-1]:
         raise ValueError(f"h: expected shape {y_init.shape[:-1]} + (time, n_features) as y_init's, got {h.shape}")
-    keep = jnp.ones(h.shape[:-1], h.dtype) if reset is None else (~jnp.asarray(reset).astype(bool)).astype(h.dtype)
+    keep = jnp.ones(h.shape[:-1], bool) if reset is None else ~jnp.asarray(reset).astype(bool)
     if keep.shape != h.shape[:-1]:
         raise ValueError(f"reset: expected shape {h.shape[:-1]}, one entry a frame, got {keep.shape}")
     drive = _drive(params, h)
@@ -97,7 +97,7 @@ def recurrent_scan(
         drive_t, keep_t = now
         if detach:
             y_tm1 = jax.lax.stop_gradient(y_tm1)
-        y_t = _advance(params, y_tm1 * keep_t[..., None], drive_t)
+        y_t = _advance(params, jnp.where(keep_t[..., None], y_tm1, 0), drive_t)
         return y_t, y_t
 
     frames = (jnp.moveaxis(drive, -2, 0), jnp.moveaxis(keep, -1, 0))

@@ -1,7 +1,8 @@
 """Checks and statistics that the losses share.
 
 Input contract of this room: embeddings are floating `[..., dim]`; every leading axis counts as samples; a mask has
-the shape of the leading axes. Nothing here raises on values, only on shapes and types.
+the shape of the leading axes. Half precision is computed, and given back, in float32. Nothing here raises on values,
+only on shapes and types.
 """
 
 import jax
@@ -17,12 +18,12 @@ def check_floating(dtype: DTypeLike, name: str) -> None:
 
 
 def as_samples(y: ArrayLike, name: str) -> jax.Array:
-    """`y` as a floating array with at least one sample axis before its feature axis."""
+    """`y` as an array of at least float32, with at least one sample axis before its feature axis."""
     y = jnp.asarray(y)
     check_floating(y.dtype, name)
-    if y.ndim < 2:
-        raise ValueError(f"{name}: expected shape [..., dim] with at least 2 axes, got {y.shape}")
-    return y
+    if y.ndim < 2 or y.shape[-1] < 1:
+        raise ValueError(f"{name}: expected shape [..., dim] with at least 2 axes and dim >= 1, got {y.shape}")
+    return y.astype(jnp.float32) if y.dtype.itemsize < 4 else y
 
 
 def as_pair(y_t: ArrayLike, y_tm1: ArrayLike) -> tuple[jax.Array, jax.Array]:

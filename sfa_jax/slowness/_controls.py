@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from sfa_jax.slowness._batch import as_samples
-from sfa_jax.slowness._measures import delta
+from sfa_jax.slowness._measures import delta, in_own_units
 
 
 def shuffle_control_delta(
@@ -26,7 +26,12 @@ def shuffle_control_delta(
 
     Returns:
       A scalar: the mean over dimensions, without constant ones, and over orders; nan if all are constant.
+
+    Raises:
+      ValueError: `n_shuffles` is below 1, or as `delta`.
     """
+    if n_shuffles < 1:
+        raise ValueError(f"n_shuffles: expected at least 1, got {n_shuffles}")
     x = jnp.asarray(x)
     deltas = [delta(embed(x[jax.random.permutation(k, x.shape[0])])) for k in jax.random.split(key, n_shuffles)]
     return jnp.nanmean(jnp.stack(deltas))
@@ -51,7 +56,7 @@ def memory_reliance(y: ArrayLike, y_ablated: ArrayLike) -> jax.Array:
     y, y_ablated = as_samples(y, "y"), as_samples(y_ablated, "y_ablated")
     if y.shape != y_ablated.shape:
         raise ValueError(f"y and y_ablated: expected equal shapes, got {y.shape} and {y_ablated.shape}")
-    y, y_ablated = (value - value[:1] for value in (y, y_ablated))  # exact for constants, unlike a rounded mean
+    y, y_ablated = (in_own_units(value, axis=0) for value in (y, y_ablated))
     y, y_ablated = (value - jnp.mean(value, axis=0, keepdims=True) for value in (y, y_ablated))
     variance, variance_ablated = jnp.mean(y**2, axis=0), jnp.mean(y_ablated**2, axis=0)
     product = variance * variance_ablated

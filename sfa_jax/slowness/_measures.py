@@ -35,8 +35,9 @@ def delta(y: ArrayLike, *, lag: int = 1) -> jax.Array:
         raise ValueError(f"lag: expected at least 1 frame, got {lag}")
     if n_frames <= lag:
         raise ValueError(f"y: expected more than lag = {lag} frames along axis -2, got shape {y.shape}")
+    y = in_own_units(y, axis=tuple(range(y.ndim - 1)))
     change = (y[..., lag:, :] - y[..., :-lag, :]).reshape(-1, dim)
-    return jnp.mean(jnp.square(change), axis=0) / jnp.var(_from_first(y).reshape(-1, dim), axis=0)
+    return jnp.mean(jnp.square(change), axis=0) / jnp.var(y.reshape(-1, dim), axis=0)
 
 
 def eta(y: ArrayLike) -> jax.Array:
@@ -85,14 +86,23 @@ def effective_rank(y: ArrayLike) -> jax.Array:
     2.0
     """
     y = as_samples(y, "y")
-    values = jnp.maximum(jnp.linalg.eigvalsh(covariance(_from_first(y), jnp.ones(y.shape[:-1], y.dtype))), 0)
-    resolution = jnp.finfo(y.dtype).eps * jnp.max(jnp.abs(y), initial=0.0)
+    own = in_own_units(y, axis=None)
+    values = jnp.maximum(jnp.linalg.eigvalsh(covariance(own, jnp.ones(y.shape[:-1], y.dtype))), 0)
+    spread, size = jnp.max(jnp.abs(_from_first(y)), initial=0.0), jnp.max(jnp.abs(y), initial=0.0)
+    resolution = jnp.finfo(y.dtype).eps * size / jnp.where(spread > 0, spread, 1)
     values = jnp.where(values > jnp.square(4 * resolution), values, 0)
     total = jnp.sum(values)
     p = values / jnp.where(total > 0, total, 1)
     entropy = -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1)), 0))
     rank = jnp.where(total > 0, jnp.exp(entropy), jnp.zeros((), y.dtype))
     return jnp.where(jnp.isfinite(y).all(), rank, jnp.nan)
+
+
+def in_own_units(y: jax.Array, *, axis: int | tuple[int, ...] | None) -> jax.Array:
+    """`y` less its first sample, over its largest deviation along `axis`, so that no square leaves the type's range."""
+    y = _from_first(y)
+    largest = jnp.max(jnp.abs(y), axis=axis, keepdims=True, initial=0.0)
+    return y / jnp.where(largest > 0, largest, 1)
 
 
 def _from_first(y: jax.Array) -> jax.Array:

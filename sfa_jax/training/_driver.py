@@ -72,6 +72,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
     """
     workdir = Path(workdir)
     check_options(config)
+    SlowNetworkJob.check(config)
     with StopSignals() as signals, hold_workdir(workdir):
         check_config_file(workdir)
         inputs = load_inputs(config)

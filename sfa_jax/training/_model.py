@@ -119,10 +119,12 @@ def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[SlowModel, 
             raise InputError(f"{folder}: no finished checkpoint; run train.py with --workdir={workdir} to go on")
         state, config, data = checkpoints.restore_items(step)
     if data["readout_step"] != step:
+        solved = data["readout_step"]
+        readout = f"is that of step {solved}: the code is not quite" if solved else "is not solved yet: the code is not"
         _log.warning(
-            "%s: the run was stopped at step %d and its readout is that of step %d, so the code is not quite white and "
-            "ordered; run train.py with --workdir=%s to go on",
-            folder / str(step), step, data["readout_step"], workdir,
+            "%s: the run was stopped at step %d and its readout %s white and ordered; run train.py with "
+            "--workdir=%s to go on",
+            folder / str(step), step, readout, workdir,
         )  # fmt: skip
     config = ConfigDict(config)
     variables = {"params": state["params"], "batch_stats": state["batch_stats"]}

@@ -14,12 +14,13 @@ class _Range(NamedTuple):
 
 _COUNT = _Range("a whole number of at least 1", lambda x: _is_whole(x) and x >= 1)
 _COUNT_OR_0 = _Range("a whole number of at least 0", lambda x: _is_whole(x) and x >= 0)
+_SEED = _Range("a whole number from 0 to 2^32 - 1", lambda x: _is_whole(x) and 0 <= x < 2**32)
 _POSITIVE = _Range("a finite number above 0", lambda x: math.isfinite(x) and x > 0)
 _NOT_NEGATIVE = _Range("a finite number of at least 0", lambda x: math.isfinite(x) and x >= 0)
 _SIZES = _Range("one or more whole numbers of at least 1", lambda x: len(x) > 0 and all(map(_COUNT.holds, x)))
 
 _RANGES = {
-    "seed": _COUNT_OR_0,
+    "seed": _SEED,
     "network.dim": _COUNT,
     "network.channels": _SIZES,
     "network.hidden": _COUNT,

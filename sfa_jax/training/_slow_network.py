@@ -70,6 +70,17 @@ class SlowNetworkJob:
         self._n_held_out = sum(part.stop - part.start for part in self._held_out)
         self._held_out = self._held_out or self._train  # nothing to hold out: said at the start, and counted as 0
 
+    @staticmethod
+    def check(config: Any) -> None:
+        """Raises what the constructor would of the config alone, before any data are read.
+
+        Raises:
+          InputError: a choice has an unknown name.
+        """
+        make_network(config.network)
+        make_objective(config.objective, config.network.dim)
+        make_optimizer(config.train, n_steps=1)
+
     def init(self) -> TrainState:
         return self._init(jax.random.key(self._config.seed))
 

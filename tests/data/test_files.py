@@ -50,6 +50,7 @@ def test_sub_folders_are_runs(write_folder, tmp_path):
     write_folder("walks/b10", grey_frames([10, 11]))
     write_folder("walks/b9", grey_frames([20, 21]))
     write_folder("walks/.hidden", grey_frames([30, 31]))
+    write_folder("walks/b11", grey_frames([40]))  # a run of one frame is left out
     runs = load(tmp_path / "walks", image_size=8)
     assert [run.frames[:, 0, 0, 0].tolist() for run in runs] == [[1, 2, 3], [20, 21], [10, 11]]
     assert runs[1].name.endswith("b9")
@@ -177,8 +178,15 @@ def test_too_many_pixels(write_folder, monkeypatch):
 def test_one_frame_is_too_few(write_folder):
     with pytest.raises(InputError, match=r"walk gives 1 frame\(s\) .*at least two consecutive frames"):
         load(write_folder("walk", grey_frames([1])))
-    with pytest.raises(InputError, match=r"1 frame\(s\) \(3 at stride 5\).*smaller stride"):
+    with pytest.raises(InputError, match=r"1 frame\(s\) at stride 5.*smaller stride"):
         load(write_folder("longer", grey_frames([1, 2, 3])), stride=5)
+
+
+def test_dangling_link_is_named(write_folder, tmp_path):
+    folder = write_folder("walk", grey_frames([1, 2]))
+    (tmp_path / "walk" / "f9.png").symlink_to("nowhere.png")
+    with pytest.raises(InputError, match=r"f9.png cannot be read \(No such file"):
+        load(folder)
 
 
 def test_empty_folder(tmp_path):

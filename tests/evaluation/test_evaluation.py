@@ -50,6 +50,15 @@ def test_pairs_do_not_cross_runs():
     assert evaluation.run_deltas(y)[0] == pytest.approx((1 / 9) / np.concatenate(y).var())
 
 
+def test_a_still_code_has_no_delta(rng):
+    still = np.full((30, 2), 0.1, np.float32) + np.float32(1e-8) * rng.normal(size=(30, 2)).astype(np.float32)
+    assert np.isnan(evaluation.run_deltas([still])).all()
+    code = rng.normal(size=(300, 3)).astype(np.float32)
+    measures = evaluation.code_measures([code], [np.repeat(code[:1], 40, axis=0)], [{}], [{}])
+    assert measures["effective_rank"] == 0
+    assert not any(name.startswith(("delta/", "eta/")) or name == "slowness_gap" for name in measures)
+
+
 def test_linear_r2_can_be_negative(rng):
     code, latent = rng.normal(size=(50, 2)), rng.normal(size=50)
     assert evaluation.linear_r2(code, code[:, 0], code, code[:, 0]) == pytest.approx(1.0)
@@ -91,10 +100,16 @@ def test_table_and_verdicts():
         ({"effective_rank_train": 0.0}, "constant"),
         ({"slowness_gap": 4.0}, "OVERFIT"),
         ({"whiteness_error": 3.0}, "SHIFTED"),
-        ({"finite_share": 0.9}, "NOT FINITE: 10.00%"),
+        ({"effective_rank": 0.0}, "STILL"),
+        ({"held_out_frames": 2.0, "slowness_gap": 4.0, "whiteness_error": 3.0}, "FEW: 2 held-out frames"),
+        ({"finite_share": 0.9}, "NOT FINITE: 10 % of"),
     ]:
         (said,) = evaluation.verdicts(summary | change, 32)
         assert word in said
+    for dim, rank, flagged in [(2, 1.0, True), (2, 1.6, False), (3, 1.0, True), (1, 1.0, False)]:
+        assert bool(evaluation.verdicts(summary | {"effective_rank_train": rank}, dim)) == flagged
+    lines = evaluation.table(summary | {"held_out_frames": 0.0}).splitlines()
+    assert lines[0].startswith("training frames")
 
 
 def test_plots(tmp_path, rng):

@@ -60,6 +60,14 @@ def test_state_is_carried_from_clip_to_clip(head, clips):
     np.testing.assert_allclose(jnp.concatenate([first, second], axis=1), whole, atol=1e-6)
 
 
+def test_a_reset_forgets_what_is_not_finite(head, clips):
+    h, y_init = clips
+    reset = jnp.zeros(h.shape[:-1], bool).at[..., 0].set(True)
+    for value in (jnp.inf, jnp.nan):
+        found, _ = recurrent_scan(head, jnp.full_like(y_init, value), h, reset=reset)
+        np.testing.assert_array_equal(found, recurrent_scan(head, jnp.zeros_like(y_init), h)[0])
+
+
 def test_without_memory_every_frame_stands_alone(clips):
     h, y_init = clips
     head = init_head(jax.random.key(1), 6, 3, memory=False)

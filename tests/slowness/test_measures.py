@@ -46,6 +46,27 @@ def test_effective_rank(rng):
         assert float(effective_rank(jnp.full((500, 8), constant))) == 0.0
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e-10, 1e25])
+def test_no_scale_matters_in_float32(rng, scale):
+    y = jnp.asarray(rng.normal(size=(200, 3)), jnp.float32)
+    scaled = y * jnp.float32(scale)
+    measures = jax.jit(lambda y: (slowness.delta(y), slowness.effective_rank(y), slowness.memory_reliance(y, y)))
+    for found, expected in zip(measures(scaled), measures(y), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_half_precision_is_computed_in_float32(rng):
+    y = jnp.asarray(rng.normal(size=(2, 200, 3)), jnp.bfloat16)
+    for function in (
+        lambda a, b: slowness.effective_rank(a),
+        lambda a, b: slowness.whitened_slowness_loss(a, b),
+        lambda a, b: slowness.sfa_loss(a, b).total,
+    ):
+        found = jax.jit(function)(*y)
+        assert found.dtype == jnp.float32
+        np.testing.assert_allclose(found, jax.jit(function)(*y.astype(jnp.float32)), rtol=1e-6)
+
+
 def test_shuffle_control(rng):
     x = jnp.asarray(np.cumsum(rng.normal(size=(2000, 3)), axis=0), jnp.float32)
 

@@ -120,7 +120,9 @@ def test_nan_in_an_array(config, tmp_path, frames):
         ({"network.recurrence": "some"}, "network.recurrence: expected one of"),
         ({"network.dim": 0}, "network.dim: expected a whole number of at least 1, got 0"),
         ({"network.channels": ()}, r"network.channels: expected one or more whole numbers of at least 1, got \(\)"),
-        ({"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
+        ({"seed": -1}, r"seed: expected a whole number from 0 to 2\^32 - 1, got -1"),
+        ({"seed": 10**20}, "seed: expected a whole number from 0 to"),
+        ({"network.pool": "max", "data.path": "nowhere"}, "network.pool: expected one of"),  # before data are read
         ({"objective.whitened.epsilon": 0.0}, "objective.whitened.epsilon: expected a finite number above 0, got 0.0"),
         (
             {"objective.name": "sfa", "objective.sfa.two_batch": True, "data.batch_size": 3},

@@ -133,10 +133,10 @@ def readme_block(marker):
 def test_five_lines_without_our_code(uninterrupted):
     block = readme_block("orbax.checkpoint")
     assert len([line for line in block.splitlines() if line.strip() and not line.startswith("#")]) <= 5
-    code = block.replace("WORKDIR", str(uninterrupted)) + "\nimport sys\nassert 'sfa_jax' not in sys.modules"
+    code = block.replace("WORKDIR", uninterrupted.name) + "\nimport sys\nassert 'sfa_jax' not in sys.modules"
     code += "\nassert state['readout']['matrix'].shape == (4, 4), state.keys()"
     code += "\nassert {'step', 'params', 'batch_stats', 'opt_state', 'carry', 'rng'} <= set(state)"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=uninterrupted)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=uninterrupted.parent)
 
 
 def test_the_function_from_frames_to_y(uninterrupted):
@@ -183,7 +183,9 @@ def test_embed_errors(uninterrupted, tmp_path):
         ("room", tmp_path / "nowhere" / "o.npz", "OUTPUT: the folder .*nowhere does not exist"),
         ("room", tmp_path / "folder.npz", "OUTPUT: expected a file to write, got the folder"),
         (str(tmp_path / "gone.mp4"), tmp_path / "o.npz", "gone.mp4"),
+        (str(tmp_path / "clip.npz"), tmp_path / "clip.npz", "OUTPUT: .*clip.npz exists and was not written by this"),
     ]:
+        np.savez(tmp_path / "clip.npz", frames=np.zeros((3, 16, 16, 3), np.uint8))
         (tmp_path / "folder.npz").mkdir(exist_ok=True)
         with pytest.raises(InputError, match=message):
             embed(uninterrupted, path, output)
