@@ -64,11 +64,14 @@ def get_config(arg: str = "") -> ConfigDict:
     config.network.recurrence = "none"  # or "full", "detached"
 
     config.objective = ConfigDict()
-    config.objective.name = "whitened"  # or "sfa"
+    config.objective.name = "whitened"  # or "sfa", "vamp2"
     config.objective.lag = 1  # frames; what is measured afterwards is always the change from frame to frame
     config.objective.whitened = ConfigDict()
     config.objective.whitened.epsilon = 1e-3  # variance of added white noise, relative to the mean variance
     config.objective.whitened.log_variance_weight = 0.01
+    config.objective.vamp2 = ConfigDict()
+    config.objective.vamp2.epsilon = 1e-3  # as above
+    config.objective.vamp2.log_variance_weight = 0.01
     config.objective.sfa = ConfigDict()
     config.objective.sfa.scaling = "readme"  # or "author", "equal"
     config.objective.sfa.two_batch = False  # unbiased penalties from two halves of the batch

@@ -40,6 +40,7 @@ from sfa_jax.slowness._time_lagged import vamp as vamp
 from sfa_jax.slowness._time_lagged import vamp_score as vamp_score
 from sfa_jax.slowness._transform import transform as transform
 from sfa_jax.slowness._whitened import log_variance_penalty as log_variance_penalty
+from sfa_jax.slowness._whitened import vamp2_loss as vamp2_loss
 from sfa_jax.slowness._whitened import whitened_slowness_loss as whitened_slowness_loss
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "two_batch_penalties",
     "update_moments",
     "vamp",
+    "vamp2_loss",
     "vamp_score",
     "variance_loss",
     "whitened_slowness_loss",

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from sfa_jax.slowness._batch import as_pair, as_samples, as_weights, covariance, masked, mean_of, outer_sum
+from sfa_jax.slowness._batch import as_pair, as_samples, as_weights, covariance, inner, masked, mean_of, outer_sum
 
 
 def whitened_slowness_loss(
@@ -66,6 +66,54 @@ def whitened_slowness_loss(
     factor = jnp.linalg.cholesky(c + noise)
     # Two solves against the small Cdot cost less than one against every pair.
     return jnp.trace(jax.scipy.linalg.cho_solve((factor, True), cdot + 2 * noise)) / dim
+
+
+def vamp2_loss(y_t: ArrayLike, y_tm1: ArrayLike, *, epsilon: float = 1e-3, mask: ArrayLike | None = None) -> jax.Array:
+    """Statistic of the batch: minus the VAMP-2 score of the embedding, the constant function counted.
+
+    L = -1 - ||L_0^-1 C_01 L_1^-T||_F^2,  L_i L_i' = C_ii + epsilon tr(C_ii) / dim I
+
+    C_00, C_11 and C_01 are the covariances of the earlier frames, of the later ones and between them, each about its
+    mean. It is smallest where now says most about later, be that slow or oscillating, and lies in [-1 - dim, -1].
+    Giving up dimensions loses score, and any invertible linear map of the embedding leaves it as it is (up to epsilon),
+    so nothing holds its scale: train it together with a little `log_variance_penalty`.
+
+    Args:
+      y_t: embeddings `[..., dim]`.
+      y_tm1: embeddings one lag earlier, of the same shape.
+      epsilon: variance of the added noise, relative to the mean variance of a dimension.
+      mask: `[...]`, non-zero where a pair counts.
+
+    Returns:
+      A dimensionless scalar.
+
+    Raises:
+      ValueError, TypeError: as `whitened_slowness_loss`.
+
+    References:
+      Mardt, Pasquali, Wu & Noe, "VAMPnets for deep learning of molecular kinetics", Nature Communications 2018.
+
+    >>> y = jnp.array([[1.0], [-1.0]])
+    >>> round(float(vamp2_loss(y, -y, epsilon=1e-6)), 3)
+    -2.0
+    """
+    y_t, y_tm1 = as_pair(y_t, y_tm1)
+    weights = as_weights(mask, y_t)
+    dim, count = y_t.shape[-1], jnp.maximum(jnp.sum(weights), 1)
+
+    def half_white(y: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Centred samples `[n, dim]` in units that keep squares in range, and the factor of their covariance."""
+        centred = masked(y - mean_of(y, weights), weights).reshape(-1, dim)
+        largest = jax.lax.stop_gradient(jnp.max(jnp.abs(centred), initial=0))
+        centred = centred / jnp.where(largest > 0, largest, 1)
+        c = outer_sum(centred) / count
+        variance = jnp.trace(c) / dim
+        noise = jnp.where(variance > 0, epsilon * variance, 1) * jnp.eye(dim, dtype=c.dtype)
+        return centred, jnp.linalg.cholesky(c + noise)
+
+    (now, factor_t), (past, factor_tm1) = half_white(y_t), half_white(y_tm1)
+    left = jax.scipy.linalg.solve_triangular(factor_tm1, inner(past, now) / count, lower=True)
+    return -1 - jnp.sum(jnp.square(jax.scipy.linalg.solve_triangular(factor_t, left.T, lower=True)))
 
 
 def log_variance_penalty(y: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:

@@ -12,19 +12,20 @@ from sfa_jax.slowness import (
     sfa_loss,
     sfa_weights,
     two_batch_penalties,
+    vamp2_loss,
     whitened_slowness_loss,
 )
 
 # (y [batch, time, dim], valid [batch, time], reset [batch, time]) -> (loss, terms)
 Objective = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
-OBJECTIVES = ("whitened", "sfa")
+OBJECTIVES = ("whitened", "sfa", "vamp2")
 
 
 def make_objective(config: Any, dim: int) -> Objective:
     """The objective that `config.objective` names.
 
     Args:
-      config: `name`, `lag`, and a sub-config of the objective's name: `whitened` has `epsilon` and
+      config: `name`, `lag`, and a sub-config of the objective's name: `whitened` and `vamp2` have `epsilon` and
         `log_variance_weight`, `sfa` has `scaling` and `two_batch`.
       dim: size of the embedding.
 
@@ -34,7 +35,9 @@ def make_objective(config: Any, dim: int) -> Objective:
     if config.lag < 1:
         raise InputError(f"objective.lag: expected at least 1 frame, got {config.lag}")
     if config.name == "whitened":
-        return _whitened(config.whitened, config.lag)
+        return _held_in_scale("slowness", whitened_slowness_loss, config.whitened, config.lag)
+    if config.name == "vamp2":
+        return _held_in_scale("vamp2", vamp2_loss, config.vamp2, config.lag)
     if config.name == "sfa":
         return _sfa(config.sfa, config.lag, dim)
     raise InputError(f"objective.name: expected one of {OBJECTIVES}, got {config.name!r}")
@@ -49,12 +52,14 @@ def pair_mask(valid: jax.Array, reset: jax.Array, lag: int) -> jax.Array:
     return joined
 
 
-def _whitened(config: Any, lag: int) -> Objective:
+def _held_in_scale(name: str, loss: Callable[..., jax.Array], config: Any, lag: int) -> Objective:
+    """A loss that no linear map of the embedding changes, with a price on its drift."""
+
     def objective(y: jax.Array, valid: jax.Array, reset: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         mask = pair_mask(valid, reset, lag)
-        slowness = whitened_slowness_loss(y[:, lag:], y[:, :-lag], epsilon=config.epsilon, mask=mask)
+        value = loss(y[:, lag:], y[:, :-lag], epsilon=config.epsilon, mask=mask)
         scale = log_variance_penalty(y, mask=valid)
-        return slowness + config.log_variance_weight * scale, {"slowness": slowness, "log_variance": scale}
+        return value + config.log_variance_weight * scale, {name: value, "log_variance": scale}
 
     return objective
 

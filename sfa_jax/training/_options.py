@@ -27,6 +27,8 @@ _RANGES = {
     "objective.lag": _COUNT,
     "objective.whitened.epsilon": _POSITIVE,
     "objective.whitened.log_variance_weight": _NOT_NEGATIVE,
+    "objective.vamp2.epsilon": _POSITIVE,
+    "objective.vamp2.log_variance_weight": _NOT_NEGATIVE,
     "train.steps": _COUNT_OR_0,
     "train.epochs": _NOT_NEGATIVE,
     "train.learning_rate": _POSITIVE,

@@ -78,10 +78,11 @@ def test_masks_count_as_non_zero(pairs):
         lambda a, b, m: slowness.correlation_loss(a, mask=m) + slowness.correlation_loss(b, mask=m),
         lambda a, b, m: slowness.sfa_loss(a, b, mask=m).total,
         lambda a, b, m: slowness.whitened_slowness_loss(a, b, mask=m),
+        lambda a, b, m: slowness.vamp2_loss(a, b, mask=m),
         lambda a, b, m: slowness.log_variance_penalty(a, mask=m) + slowness.log_variance_penalty(b, mask=m),
         lambda a, b, m: sum(slowness.two_batch_penalties(a, b, mask_a=m, mask_b=m)),
     ],
-    ids=["slowness", "variance", "correlation", "sfa", "whitened", "log_variance", "two_batch"],
+    ids=["slowness", "variance", "correlation", "sfa", "whitened", "vamp2", "log_variance", "two_batch"],
 )
 def test_what_a_mask_hides_leaves_nothing(loss, value, pairs):
     """NaN or infinity under mask 0: the same value, the same gradient, and 0 where the mask is."""
@@ -131,10 +132,11 @@ def test_invariances(pairs, rng):
         lambda a, b: slowness.correlation_loss(a),
         lambda a, b: slowness.sfa_loss(a, b).total,
         lambda a, b: slowness.whitened_slowness_loss(a, b, epsilon=1e-2),
+        lambda a, b: slowness.vamp2_loss(a, b, epsilon=1e-2),
         lambda a, b: slowness.log_variance_penalty(a),
         lambda a, b: sum(slowness.two_batch_penalties(a, b)),
     ],
-    ids=["slowness", "variance", "correlation", "sfa", "whitened", "log_variance", "two_batch"],
+    ids=["slowness", "variance", "correlation", "sfa", "whitened", "vamp2", "log_variance", "two_batch"],
 )
 def test_transformations(loss, pairs):
     with jax.enable_x64(True):
@@ -245,6 +247,12 @@ def test_errors(call, error, message):
 @pytest.mark.parametrize("value", [0.0, 1e-20, 1e8])
 def test_extreme_input_stays_finite(value):
     y = jnp.full((6, 3), value)
-    others = jax.jit(lambda y: (slowness.whitened_slowness_loss(y, y), slowness.log_variance_penalty(y)))
+    others = jax.jit(
+        lambda y: (
+            slowness.whitened_slowness_loss(y, y),
+            slowness.vamp2_loss(y, y),
+            slowness.log_variance_penalty(y),
+        )
+    )
     for found in (*sfa_loss(y, y), *others(y)):
         assert np.isfinite(found)

@@ -96,6 +96,22 @@ def test_under_jit_and_vmap(series):
         np.testing.assert_allclose(eigenvalues, slowness.tica(run, 1, 2).eigenvalues, rtol=1e-9)
 
 
+def test_vamp2_loss_is_minus_the_score(series):
+    loss = jax.jit(slowness.vamp2_loss)
+    with jax.enable_x64(True):
+        found = loss(series[2:], series[:-2], epsilon=1e-12)
+        np.testing.assert_allclose(found, -slowness.vamp_score(slowness.vamp(series, 2), r=2), rtol=1e-8)
+        mixed = loss(series[2:] @ np.triu(np.ones((3, 3))), series[:-2] + 5, epsilon=1e-12)
+        np.testing.assert_allclose(mixed, found, rtol=1e-8)
+        mask = np.arange(598) % 3 > 0
+        masked = loss(series[2:], series[:-2], mask=mask)
+        np.testing.assert_allclose(masked, loss(series[2:][mask], series[:-2][mask]), rtol=1e-8)
+        collapsed = np.repeat(series[:, :1], 3, axis=1)
+        assert loss(collapsed[2:], collapsed[:-2]) > loss(series[2:], series[:-2])
+        for scale in (1e-30, 1e30):
+            np.testing.assert_allclose(loss(scale * series[2:], scale * series[:-2]), loss(series[2:], series[:-2]))
+
+
 def test_errors(series):
     for call, message in [
         (lambda: slowness.solve_vamp(slowness.init_moments(3)), "init_moments.*pairs=True"),

@@ -39,6 +39,10 @@ def test_objectives_are_the_losses_of_their_pairs(options, y, lag):
     expected = slowness.whitened_slowness_loss(y[:, lag:], y[:, :-lag], epsilon=1e-3)
     np.testing.assert_allclose(terms["slowness"], expected, rtol=1e-6)
     np.testing.assert_allclose(whitened, expected + 0.01 * slowness.log_variance_penalty(y), rtol=1e-6)
+    options.name = "vamp2"
+    _, terms = jax.jit(make_objective(options, 3))(y, valid, reset)
+    expected = slowness.vamp2_loss(y[:, lag:], y[:, :-lag], epsilon=1e-3)
+    np.testing.assert_allclose(terms["vamp2"], expected, rtol=1e-6)
     options.name = "sfa"
     total, _ = jax.jit(make_objective(options, 3))(y, valid, reset)
     np.testing.assert_allclose(total, slowness.sfa_loss(y[:, lag:], y[:, :-lag]).total, rtol=1e-6)
