@@ -1,6 +1,7 @@
 """Held-out measures of a slow code, baselines beside it, controls, plots and the run report."""
 
 from sfa_jax.evaluation._baselines import pca_codes as pca_codes
+from sfa_jax.evaluation._baselines import sfa_codes as sfa_codes
 from sfa_jax.evaluation._measures import code_measures as code_measures
 from sfa_jax.evaluation._measures import effective_rank_of as effective_rank_of
 from sfa_jax.evaluation._measures import linear_r2 as linear_r2
@@ -18,6 +19,7 @@ __all__ = [
     "pca_codes",
     "plot_run",
     "run_deltas",
+    "sfa_codes",
     "solve_readout",
     "table",
     "verdicts",

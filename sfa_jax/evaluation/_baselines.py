@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
+import jax
 import numpy as np
+
+from sfa_jax.slowness import fit_polynomial, n_monomials, transform
 
 _FIT_FRAMES = 1000  # frames the components are found on: exact for them, and enough for the few largest
 
@@ -37,6 +40,29 @@ def pca_codes(
         ]
 
     return scores(train), scores(held_out)
+
+
+def sfa_codes(
+    train: Sequence[np.ndarray], held_out: Sequence[np.ndarray], n_components: int, *, degree: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Slow features in closed form of signals, or of their products.
+
+    Args:
+      train: signals `[time, n_features]` of each training run.
+      held_out: the same for the held-out runs.
+      n_components: how many; fewer where the expansion has not as many.
+      degree: 1 for linear slow feature analysis, 2 for quadratic.
+
+    Returns:
+      The features `[time, n_components]` of each training run, and of each held-out run.
+    """
+    n_components = min(n_components, n_monomials(train[0].shape[1], degree))
+    model = fit_polynomial(list(train), n_components, degree=degree)
+    runs = [*train, *held_out]
+    with jax.enable_x64(True):  # all at once: one compilation
+        code = np.asarray(jax.jit(transform)(model, np.concatenate(runs).astype(np.float64)))
+    parts = np.split(code, np.cumsum([len(run) for run in runs])[:-1])
+    return parts[: len(train)], parts[len(train) :]
 
 
 def _pixels(frames: np.ndarray) -> np.ndarray:

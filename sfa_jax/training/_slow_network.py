@@ -18,6 +18,7 @@ from sfa_jax.training._steps import TrainState, init_state, make_optimizer, make
 
 _QUICK_FRAMES = 20_000  # training frames of a measure taken during training, and of the baselines
 _CONTROL_FRAMES = 4_000  # frames that the shuffle control runs on, counted over all orders
+_LINEAR_INPUTS, _QUADRATIC_INPUTS = 128, 32  # principal components that closed-form slow features are made of
 _CALIBRATION_FRAMES = 512  # frames that give the untrained encoder its batch statistics
 
 
@@ -191,13 +192,22 @@ class SlowNetworkJob:
         return {name: value for name, value in found.items() if np.isfinite(value)}
 
     def _baselines(self) -> dict[str, float]:
-        """The measures of PCA of the same size and of the untrained network, on the same frames."""
+        """The measures, on the same frames, of what needs no training or has a closed form, of the same size.
+
+        PCA of the pixels; the slowest linear features of many principal components; the slowest quadratic ones of few;
+        the untrained network.
+        """
         train, held_out = _shorten(self._train, _QUICK_FRAMES), self._held_out
         frames = self._frames(train), self._frames(held_out)
         every = -(-sum(len(part) for part in frames[0]) // _CALIBRATION_FRAMES)
         untrained = self._untrained(np.concatenate([part[::every] for part in frames[0]]))
+        dim = self._network.dim
+        scores = evaluation.pca_codes(*frames, max(dim, _LINEAR_INPUTS))
+        first, few = ([[y[:, :n] for y in part] for part in scores] for n in (dim, _QUADRATIC_INPUTS))
         embedded = {
-            "pca": evaluation.pca_codes(*frames, self._network.dim),
+            "pca": first,
+            "linear_sfa": evaluation.sfa_codes(scores[0], scores[1], dim, degree=1),
+            "quadratic_sfa": evaluation.sfa_codes(few[0], few[1], dim, degree=2),
             "untrained": ([untrained.embed(part) for part in frames[0]], [untrained.embed(part) for part in frames[1]]),
         }
         measures: dict[str, float] = {}

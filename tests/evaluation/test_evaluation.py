@@ -78,6 +78,19 @@ def test_pca_equals_numpy(rng):
     np.testing.assert_allclose(found * signs[None], expected, atol=1e-4)
 
 
+def test_sfa_codes(signals):
+    train, _, held_out, _ = signals
+    mixed = [[np.stack([run[:, 0], run[:, 1] ** 2], axis=1) for run in part] for part in (train, held_out)]
+    for degree, n_components in [(1, 2), (2, 4)]:
+        found = evaluation.sfa_codes(*mixed, n_components, degree=degree)
+        assert [[len(run) for run in part] for part in found] == [[len(run) for run in part] for part in mixed]
+        code = np.concatenate(found[0])
+        np.testing.assert_allclose(np.cov(code, rowvar=False, bias=True), np.eye(n_components), atol=1e-5)
+        deltas = evaluation.run_deltas(found[0])
+        assert np.all(np.diff(deltas) > 0)
+    assert evaluation.sfa_codes(*mixed, 99, degree=1)[0][0].shape[1] == 2
+
+
 def test_whiteness_error(rng):
     white = rng.normal(size=(20_000, 4))
     assert evaluation.whiteness_error(white) < 0.02

@@ -102,6 +102,7 @@ def test_what_a_run_writes(uninterrupted):
     assert config["network"]["dim"] == 4
     summary = json.loads((uninterrupted / "summary.json").read_text())
     wanted = {"delta/0", "r2/x", "r2/cos_heading", "baseline/pca/r2/x", "baseline/untrained/r2/x", "effective_rank"}
+    wanted |= {"baseline/linear_sfa/r2/x", "baseline/quadratic_sfa/r2/x"}
     wanted |= {
         "shuffle_control_delta",
         "memory_reliance",
