@@ -33,7 +33,7 @@ def train_on_noise(recurrence, scaling, n_steps):
         frames = jax.random.uniform(key, (PAIRS, 2, *SHAPE))
         return step(state, Batch(frames, valid, reset, jnp.zeros(PAIRS, jnp.int32)))
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1})  # see conftest
     def train(init_key, noise_key):
         state = training.init_state(init_key, network, optimizer, SHAPE, PAIRS)
         return jax.lax.scan(body, state, jax.random.split(noise_key, n_steps))[0]
