@@ -34,7 +34,7 @@ def _train() -> None:
     logging.getLogger("sfa_jax").info("workdir: %s", workdir)
     summary = train_and_evaluate(config, workdir)
     print(evaluation.table(summary))
-    for sentence in evaluation.verdicts(summary, config.network.dim):
+    for sentence in evaluation.verdicts(summary, int(summary["dim"])):
         print(sentence)
     print(f"summary, checkpoints, embeddings and plots are in {workdir}")
 

@@ -24,6 +24,7 @@ def get_config(arg: str = "") -> ConfigDict:
     chosen = words(arg, ARGUMENTS)
     config = ConfigDict()
     config.name = "sfa"
+    config.job = "slow_network"
     config.seed = 0
 
     config.data = ConfigDict()

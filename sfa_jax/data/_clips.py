@@ -13,7 +13,7 @@ from sfa_jax.data._checks import check_number, check_whole
 from sfa_jax.data._runs import Run
 
 _log = logging.getLogger("sfa_jax")
-ORDERS = ("shuffled", "consecutive")
+ORDERS = ("shuffled", "consecutive", "in_turn")
 
 
 class Batch(NamedTuple):
@@ -144,11 +144,14 @@ class ClipSampler:
     half a clip apart, is in a batch at least once in any `3 * steps_per_epoch + 4` steps. The last clip of a run is
     padded. The seed plays no part.
 
+    "in_turn": one reader goes through all runs, every frame once an epoch, and begins anew. The last clip of a run is
+    padded, `reset` is set where a clip begins a run. For moments, which are sums over all frames.
+
     Args:
       lengths: number of frames of each run.
       clip_length: frames of a clip, at least 2.
       batch_size: clips of a batch; fewer where the data do not give as many.
-      order: "shuffled" or "consecutive".
+      order: "shuffled", "consecutive" or "in_turn".
       seed: of the order, at least 0.
 
     Attributes:
@@ -182,7 +185,9 @@ class ClipSampler:
         self._lengths = np.asarray(lengths)
         self._clip_length, self._order, self._seed = clip_length, order, seed
         self._epoch = functools.lru_cache(maxsize=2)(self._shuffled)
-        grids = self._grids() if order == "consecutive" else [self._epoch(0)]
+        if order == "in_turn" and batch_size != 1:
+            raise InputError(f"data.batch_size: expected 1 with data.order=in_turn, got {batch_size}")
+        grids = [self._epoch(0)] if order == "shuffled" else self._grids()
         n_clips = len(grids[0].start)
         self.batch_size = min(batch_size, n_clips)
         if self.batch_size < batch_size:
@@ -193,6 +198,9 @@ class ClipSampler:
         self.steps_per_epoch = n_clips // self.batch_size
         if order == "consecutive":
             self._readers, self._circle = self._spread(grids)
+        if order == "in_turn":
+            first = np.diff(grids[0].run, prepend=-1) != 0
+            self._readers, self._circle = np.zeros(1, int), grids[0]._replace(follows=~first)
 
     def at(self, step: int) -> Batch:
         """The batch of a step, counted from 0, with numbers of frames for `frames`."""

@@ -45,6 +45,21 @@ class Sketch(NamedTuple):
     product: jax.Array
 
 
+def sketch_size(n_features: int, n_components: int) -> int:
+    """Directions that the covariance is looked at from."""
+    return min(n_features, 2 * n_components + _OVERSAMPLING)
+
+
+def n_passes(n_features: int, n_components: int) -> int:
+    """How often the data are passed over."""
+    return 1 if sketch_size(n_features, n_components) == n_features else _ROUNDS + 1
+
+
+def init_sketch(n_features: int, size: int) -> Sketch:
+    """A sketch of no data."""
+    return Sketch(jnp.zeros(()), jnp.zeros(n_features), jnp.zeros((n_features, size)))
+
+
 def update_sketch(sketch: Sketch, x: jax.Array, basis: jax.Array, shift: jax.Array, weights: jax.Array) -> Sketch:
     """Adds frames `[time, n_features]` of weight 0 or 1."""
     centred = (x - shift[None]) * weights[:, None]
@@ -77,17 +92,16 @@ def fit_pca(runs: Sequence[np.ndarray], n_components: int) -> PCA:
       Halko, Martinsson & Tropp, SIAM Review 2011, algorithm 4.4.
     """
     n_features = runs[0].shape[1]
-    size = min(n_features, 2 * n_components + _OVERSAMPLING)
+    size = sketch_size(n_features, n_components)
     with jax.enable_x64(True):
-        basis = jnp.eye(n_features) if size == n_features else _random_basis(n_features, size)
+        basis = random_basis(n_features, size)
         shift = jnp.asarray(_mean_of_some(runs))
-        empty = Sketch(jnp.zeros(()), jnp.zeros(n_features), jnp.zeros((n_features, size)))
-        rounds = 0 if size == n_features else _ROUNDS
-        for number in range(rounds + 1):
-            sketch = stream(runs, empty, functools.partial(_add_to_sketch, basis, shift))
-            if number < rounds:
-                basis = _next_basis(sketch, basis)
-        return jax.tree.map(np.asarray, _principal_axes(sketch, basis, shift, n_components))
+        passes = n_passes(n_features, n_components)
+        for number in range(passes):
+            sketch = stream(runs, init_sketch(n_features, size), functools.partial(_add_to_sketch, basis, shift))
+            if number < passes - 1:
+                basis = next_basis(sketch, basis)
+        return jax.tree.map(np.asarray, principal_axes(sketch, basis, shift, n_components))
 
 
 @jax.jit
@@ -99,12 +113,12 @@ def _add_to_sketch(
 
 
 @jax.jit
-def _next_basis(sketch: Sketch, basis: jax.Array) -> jax.Array:
+def next_basis(sketch: Sketch, basis: jax.Array) -> jax.Array:
     return jnp.linalg.qr(covariance_times(sketch, basis))[0]
 
 
 @functools.partial(jax.jit, static_argnames="n_components")
-def _principal_axes(sketch: Sketch, basis: jax.Array, shift: jax.Array, n_components: int) -> PCA:
+def principal_axes(sketch: Sketch, basis: jax.Array, shift: jax.Array, n_components: int) -> PCA:
     small = inner(basis, covariance_times(sketch, basis))
     values, vectors = jnp.linalg.eigh((small + small.T) / 2)
     values, vectors = values[::-1][:n_components], vectors[:, ::-1][:, :n_components]
@@ -115,7 +129,10 @@ def _principal_axes(sketch: Sketch, basis: jax.Array, shift: jax.Array, n_compon
     return PCA(mean, jnp.where(kept[:, None], components, 0), jnp.where(kept, values, 0))
 
 
-def _random_basis(n_features: int, size: int) -> jax.Array:
+def random_basis(n_features: int, size: int) -> jax.Array:
+    """Orthonormal columns; those of the identity where they span everything."""
+    if size == n_features:
+        return jnp.eye(n_features)
     basis = np.random.default_rng(0).normal(size=(n_features, size))
     return jnp.asarray(np.linalg.qr(basis)[0])
 

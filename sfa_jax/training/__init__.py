@@ -1,13 +1,14 @@
 """Training: the driver, its jobs, checkpoints, and finished runs as functions."""
 
+from sfa_jax.training._closed_form import ClosedFormModel as ClosedFormModel
 from sfa_jax.training._driver import DivergedError as DivergedError
 from sfa_jax.training._driver import train_and_evaluate as train_and_evaluate
 from sfa_jax.training._embeddings import write_embeddings as write_embeddings
 from sfa_jax.training._inputs import load_runs as load_runs
 from sfa_jax.training._model import SlowModel as SlowModel
-from sfa_jax.training._model import restore_model as restore_model
-from sfa_jax.training._model import restore_run as restore_run
 from sfa_jax.training._objectives import make_objective as make_objective
+from sfa_jax.training._restore import restore_model as restore_model
+from sfa_jax.training._restore import restore_run as restore_run
 from sfa_jax.training._signals import Stopped as Stopped
 from sfa_jax.training._steps import TrainState as TrainState
 from sfa_jax.training._steps import init_state as init_state
@@ -16,6 +17,7 @@ from sfa_jax.training._steps import make_train_step as make_train_step
 from sfa_jax.training._steps import make_update as make_update
 
 __all__ = [
+    "ClosedFormModel",
     "DivergedError",
     "SlowModel",
     "Stopped",

@@ -18,11 +18,11 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from sfa_jax._errors import InputError
-from sfa_jax.data import Batch, ClipSampler, FrameStore
+from sfa_jax.data import Batch, FrameStore
 from sfa_jax.training._checkpoints import Checkpoints
+from sfa_jax.training._closed_form import ClosedFormJob
 from sfa_jax.training._inputs import Inputs, load_inputs
 from sfa_jax.training._metrics import MetricsFile, mean_rate
-from sfa_jax.training._options import check_options
 from sfa_jax.training._progress import Progress
 from sfa_jax.training._signals import StopSignals
 from sfa_jax.training._slow_network import SlowNetworkJob
@@ -31,12 +31,19 @@ from sfa_jax.training._workdir import check_config_file, differences, hold_workd
 
 _log = logging.getLogger("sfa_jax")
 
+JOBS: dict[str, type[SlowNetworkJob] | type[ClosedFormJob]] = {
+    "slow_network": SlowNetworkJob,
+    "closed_form_sfa": ClosedFormJob,
+}
+
 # What may differ when a finished run is measured again: it changes nothing of what is measured.
 _OUTPUT_OPTIONS = ("evaluation.plots", "train.tensorboard", "data.cache_dir")
 
 
 class Job(Protocol):
     """What the driver asks of a job. Only `update` is pure and runs inside the driver's `jit`."""
+
+    n_steps: int
 
     def init(self) -> TrainState: ...
     def update(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]: ...
@@ -71,15 +78,20 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
       Stopped: a signal asked for the end; the state is saved.
     """
     workdir = Path(workdir)
-    check_options(config)
-    SlowNetworkJob.check(config)
+    kind = _job_of(config)
+    kind.check(config)
     with StopSignals() as signals, hold_workdir(workdir):
         check_config_file(workdir)
         inputs = load_inputs(config)
-        n_steps = _n_steps(config.train, inputs.sampler)
-        job = SlowNetworkJob(config, inputs, n_steps)
+        job = kind(config, inputs)
         with signals.held(), Checkpoints(workdir / "checkpoints") as checkpoints:
-            return _run(job, config, workdir, inputs, n_steps, checkpoints, signals)
+            return _run(job, config, workdir, inputs, checkpoints, signals)
+
+
+def _job_of(config: Any) -> type[SlowNetworkJob] | type[ClosedFormJob]:
+    if config.job not in JOBS:
+        raise InputError(f"job: expected one of {tuple(JOBS)}, got {config.job!r}")
+    return JOBS[config.job]
 
 
 def _run(
@@ -87,11 +99,10 @@ def _run(
     config: Any,
     workdir: Path,
     inputs: Inputs,
-    n_steps: int,
     checkpoints: Checkpoints,
     signals: StopSignals,
 ) -> dict[str, float]:
-    store, sampler = inputs.store, inputs.sampler
+    store, sampler, n_steps = inputs.store, inputs.sampler, job.n_steps
     mesh = _mesh(sampler.batch_size)
     everywhere, shared = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(None, "data"))
     resolved = json.loads(config.to_json())
@@ -139,7 +150,7 @@ def _run(
                     else:
                         readout_step = step
                         metrics.write(step, "eval", measured)
-                        save(state, measured["loss"])
+                        save(state, measured.get("loss"))
             elif step < n_steps and stopping:
                 save(state, None)
             if step < n_steps and stopping:
@@ -195,10 +206,12 @@ def _stack(batches: Sequence[Batch], store: FrameStore | None) -> Batch:
 
 def _check_finite(found: Metrics, start: int, checkpoints: Checkpoints) -> dict[str, float]:
     values = {name: np.asarray(value, np.float64) for name, value in found.items()}
-    bad = ~np.isfinite(values["loss"]) | ~np.isfinite(values["gradient_norm"])
+    told = [name for name in ("loss", "gradient_norm") if name in values]
+    bad = np.any([~np.isfinite(values[name]) for name in told], axis=0)
     if bad.any():
-        loss, norm = (values[name][bad][0] for name in ("loss", "gradient_norm"))
-        said = f"the loss is {loss:g} and the norm of its gradient {norm:g}; expected finite values"
+        first = [values[name][bad][0] for name in told]
+        norm = f" and the norm of its gradient {first[1]:g}" if len(first) > 1 else ""
+        said = f"the loss is {first[0]:g}{norm}; expected finite values"
         raise _diverged(start + int(np.argmax(bad)) + 1, said, checkpoints)
     return {name: float(value.mean()) for name, value in values.items()}
 
@@ -211,10 +224,6 @@ def _diverged(step: int, said: str, checkpoints: Checkpoints) -> DivergedError:
         + (f"The checkpoint of step {kept} is kept. " if kept else "No checkpoint had been written yet. ")
         + "Lower --config.train.learning_rate, or set --config.train.gradient_clip=1"
     )
-
-
-def _n_steps(config: Any, sampler: ClipSampler) -> int:
-    return config.steps or max(1, round(config.epochs * sampler.steps_per_epoch))
 
 
 def _mesh(batch_size: int) -> jax.sharding.Mesh:

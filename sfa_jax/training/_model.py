@@ -1,21 +1,16 @@
 """A trained network as one function, from frames to the slow code."""
 
 import functools
-import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from sfa_jax._errors import InputError
 from sfa_jax.nets import POOLS, SlowNetwork, recurrent_step
-from sfa_jax.training._checkpoints import Checkpoints
 
-_log = logging.getLogger("sfa_jax")
 _CHUNK = 256  # frames encoded at once
 
 
@@ -97,40 +92,3 @@ def make_network(config: Any) -> SlowNetwork:
         return SlowNetwork(config.dim, tuple(config.channels), config.pool, config.hidden, config.recurrence)
     except ValueError as error:
         raise InputError(f"network.{error}") from None
-
-
-def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[SlowModel, ConfigDict]:
-    """Rebuilds what a run learned from its checkpoint.
-
-    Args:
-      workdir: of a run of `train.py`.
-      best: the checkpoint of the lowest held-out loss instead of the latest.
-
-    Returns:
-      The function frames -> code, and the config that the checkpoint was made with.
-
-    Raises:
-      InputError: there is no run, or no finished checkpoint in it.
-    """
-    folder = Path(workdir) / "checkpoints"
-    with Checkpoints(folder, read_only=True) as checkpoints:
-        step = checkpoints.best_step if best else checkpoints.latest_step
-        if step is None:
-            raise InputError(f"{folder}: no finished checkpoint; run train.py with --workdir={workdir} to go on")
-        state, config, data = checkpoints.restore_items(step)
-    if data["readout_step"] != step:
-        solved = data["readout_step"]
-        readout = f"is that of step {solved}: the code is not quite" if solved else "is not solved yet: the code is not"
-        _log.warning(
-            "%s: the run was stopped at step %d and its readout %s white and ordered; run train.py with "
-            "--workdir=%s to go on",
-            folder / str(step), step, readout, workdir,
-        )  # fmt: skip
-    config = ConfigDict(config)
-    variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
-    return SlowModel(make_network(config.network), variables, state["readout"], data["frame_shape"]), config
-
-
-def restore_model(workdir: str | Path, *, best: bool = False) -> SlowModel:
-    """The function frames -> code of a run: the first of `restore_run`, which says the rest."""
-    return restore_run(workdir, best=best)[0]

@@ -19,12 +19,21 @@ _POSITIVE = _Range("a finite number above 0", lambda x: math.isfinite(x) and x >
 _NOT_NEGATIVE = _Range("a finite number of at least 0", lambda x: math.isfinite(x) and x >= 0)
 _SIZES = _Range("one or more whole numbers of at least 1", lambda x: len(x) > 0 and all(map(_COUNT.holds, x)))
 
-_RANGES = {
+_COMMON = {
     "seed": _SEED,
+    "objective.lag": _COUNT,
+    "train.evaluate_every": _COUNT,
+    "train.steps_per_dispatch": _COUNT,
+}
+_CLOSED_FORM = {
+    "sfa.n_components": _COUNT,
+    "sfa.n_inputs": _COUNT,
+    "sfa.degree": _COUNT,
+}
+_NETWORK = {
     "network.dim": _COUNT,
     "network.channels": _SIZES,
     "network.hidden": _COUNT,
-    "objective.lag": _COUNT,
     "objective.whitened.epsilon": _POSITIVE,
     "objective.whitened.log_variance_weight": _NOT_NEGATIVE,
     "objective.vamp2.epsilon": _POSITIVE,
@@ -35,27 +44,32 @@ _RANGES = {
     "train.warmup_steps": _COUNT_OR_0,
     "train.gradient_clip": _NOT_NEGATIVE,
     "train.weight_decay": _NOT_NEGATIVE,
-    "train.evaluate_every": _COUNT,
-    "train.steps_per_dispatch": _COUNT,
 }
 
 
-def check_options(config: Any) -> None:
-    """Raises on the first option that is out of its range, or does not fit another.
+def check_closed_form(config: Any) -> None:
+    """Raises on the first option of closed-form slow feature analysis that is out of its range.
+
+    Raises:
+      InputError: names the option, what was expected and what came.
+    """
+    _check(config, _COMMON | _CLOSED_FORM)
+    if config.data.order != "in_turn" or config.data.batch_size != 1:
+        raise InputError(
+            "data.order, data.batch_size: expected 'in_turn' and 1, as moments are added up frame after frame, got "
+            f"{config.data.order!r} and {config.data.batch_size}"
+        )
+
+
+def check_network(config: Any) -> None:
+    """Raises on the first option of neural slow feature analysis that is out of its range, or does not fit another.
 
     The names of choices and the options of the data are checked where they are used.
 
     Raises:
       InputError: names the option, what was expected and what came.
     """
-    for name, allowed in _RANGES.items():
-        value = config
-        for part in name.split("."):
-            if part not in value:
-                raise InputError(f"{name}: the config has no such field; expected {allowed.expected}")
-            value = value[part]
-        if not allowed.holds(value):
-            raise InputError(f"{name}: expected {allowed.expected}, got {value!r}")
+    _check(config, _COMMON | _NETWORK)
     train, data = config.train, config.data
     if (train.steps > 0) == (train.epochs > 0):
         raise InputError(
@@ -72,6 +86,17 @@ def check_options(config: Any) -> None:
             f"objective.sfa.two_batch: needs two halves of at least 2 pairs, but a batch has {pairs}; raise "
             "data.batch_size or data.clip_length"
         )
+
+
+def _check(config: Any, ranges: dict[str, _Range]) -> None:
+    for name, allowed in ranges.items():
+        value = config
+        for part in name.split("."):
+            if part not in value:
+                raise InputError(f"{name}: the config has no such field; expected {allowed.expected}")
+            value = value[part]
+        if not allowed.holds(value):
+            raise InputError(f"{name}: expected {allowed.expected}, got {value!r}")
 
 
 def _is_whole(value: Any) -> bool:
