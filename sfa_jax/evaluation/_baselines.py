@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from sfa_jax.slowness import fit_polynomial, n_monomials, transform
+from sfa_jax.slowness import fit, n_monomials, polynomial_expansion
 
 _FIT_FRAMES = 1000  # frames the components are found on: exact for them, and enough for the few largest
 
@@ -57,12 +57,14 @@ def sfa_codes(
       The features `[time, n_components]` of each training run, and of each held-out run.
     """
     n_components = min(n_components, n_monomials(train[0].shape[1], degree))
-    model = fit_polynomial(list(train), n_components, degree=degree)
     runs = [*train, *held_out]
-    with jax.enable_x64(True):  # all at once: one compilation
-        code = np.asarray(jax.jit(transform)(model, np.concatenate(runs).astype(np.float64)))
-    parts = np.split(code, np.cumsum([len(run) for run in runs])[:-1])
-    return parts[: len(train)], parts[len(train) :]
+    with jax.enable_x64(True):  # all runs at once: one compilation
+        expand = jax.jit(polynomial_expansion, static_argnums=1)
+        expanded = np.asarray(expand(np.concatenate(runs).astype(np.float64), degree))
+    parts = np.split(expanded, np.cumsum([len(run) for run in runs])[:-1])
+    model = fit(parts[: len(train)], n_components)
+    codes = [(part - model.mean) @ np.asarray(model.components).T for part in parts]
+    return codes[: len(train)], codes[len(train) :]
 
 
 def _pixels(frames: np.ndarray) -> np.ndarray:
