@@ -17,6 +17,8 @@ def plot_run(
     code: Sequence[np.ndarray],
     truth: Sequence[Mapping[str, np.ndarray]],
     records: Sequence[Mapping[str, Any]],
+    *,
+    loss_name: str = "loss",
 ) -> list[Path]:
     """Draws every picture that the data allow.
 
@@ -25,6 +27,7 @@ def plot_run(
       code: slow code `[time, n_features]` of each held-out run, slowest first.
       truth: known latents of each run, name -> `[time]`.
       records: the lines of the metrics file.
+      loss_name: what the loss of this job is called.
 
     Returns:
       The files written: `traces.png`, `covariance.png`, `losses.png`, and with known poses `maps.png`.
@@ -50,7 +53,7 @@ def plot_run(
         if {"x", "z", "cos_heading", "sin_heading"} <= merged.keys():
             save(_maps(plt, np.concatenate(code), merged), "maps.png")
     if any(record.get("split") == "train" for record in records):
-        save(_losses(plt, records), "losses.png")
+        save(_losses(plt, records, loss_name), "losses.png")
     return written
 
 
@@ -91,24 +94,26 @@ def _covariance(plt: Any, code: np.ndarray) -> Any:
     return figure
 
 
-def _losses(plt: Any, records: Sequence[Mapping[str, Any]]) -> Any:
+def _losses(plt: Any, records: Sequence[Mapping[str, Any]], loss_name: str) -> Any:
     train = [record for record in records if record.get("split") == "train"]
     held_out = [record for record in records if record.get("split") == "eval" and "loss" in record]
     terms = [name for name in train[0] if name not in ("step", "split", "frames_per_second", "gradient_norm", "loss")]
     figure, axis = plt.subplots(figsize=(7, 4.4), layout="constrained")
     steps = [record["step"] for record in train]
-    axis.plot(steps, [record["loss"] for record in train], label="loss, training", color="black", linewidth=1)
+    axis.plot(steps, [record["loss"] for record in train], label=f"{loss_name}, training", color="black", linewidth=1)
     for name in terms:
         axis.plot(
             steps, [record[name] for record in train], label=f"{name.replace('_', ' ')} term", linewidth=0.8, alpha=0.8
         )
     if held_out:
         held_steps, held_loss = [record["step"] for record in held_out], [record["loss"] for record in held_out]
-        axis.plot(held_steps, held_loss, "o-", label="loss, held out", color="tab:red", linewidth=1, markersize=4)
+        axis.plot(
+            held_steps, held_loss, "o-", label=f"{loss_name}, held out", color="tab:red", linewidth=1, markersize=4
+        )
     values = np.array([[record[name] for name in ("loss", *terms)] for record in train])
     if np.all(values > 0):
         axis.set_yscale("log")
-    axis.set(xlabel="step", ylabel="loss", title="Training")
+    axis.set(xlabel="step", ylabel=loss_name, title="Training")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)
     return figure

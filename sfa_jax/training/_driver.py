@@ -164,7 +164,7 @@ def _run(
             raise _diverged(step, str(error), checkpoints) from None
         readout_step = step
         metrics.write(step, "eval", measured)
-        save(state, measured["loss"])
+        save(state, measured.get("loss"))
         checkpoints.wait()
         poll = functools.partial(signals.check, f"all {step} steps are saved in {workdir}, the last measures are not")
         poll()

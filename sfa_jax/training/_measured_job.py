@@ -55,6 +55,8 @@ class MeasuredJob:
       dim: size of the code.
     """
 
+    loss_name = "loss"
+
     def __init__(self, config: Any, inputs: Inputs, dim: int):
         self._config, self._runs, self._dim = config, inputs.runs, dim
         parts = [
@@ -104,7 +106,7 @@ class MeasuredJob:
         write_embeddings(workdir / "embeddings.npz", code, self._runs, self._is_held_out())
         if self._config.evaluation.plots:
             shown = [self._code(model, y)[:, : int(measured.readout.rank)] for y in measured.held_out]
-            evaluation.plot_run(workdir / "plots", shown, held_truth, records)
+            evaluation.plot_run(workdir / "plots", shown, held_truth, records, loss_name=self.loss_name)
         return summary
 
     def _is_held_out(self) -> list[np.ndarray]:
