@@ -45,6 +45,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.tensorboard = False
 
     config.evaluation = base.evaluation
+    config.evaluation.baselines = ("pca", "linear_sfa", "quadratic_sfa")
     if "quadratic" in chosen:
         config.sfa.degree, config.sfa.n_inputs = 2, 64
     if "smoke" in chosen:

@@ -93,6 +93,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.evaluation.holdout = 0.2  # last share of each run
     config.evaluation.gap = 0.02  # share of each run left out before it
     config.evaluation.plots = True
+    config.evaluation.baselines = ("pca", "linear_sfa", "quadratic_sfa", "untrained")  # rows beside the learned code
 
     if "narrow" in chosen:
         config.data.room.field_of_view = 60.0

@@ -60,6 +60,7 @@ TINY = (
     "--config.network.dim=4",
     "--config.network.hidden=16",
     "--config.evaluation.plots=False",
+    "--config.evaluation.baselines=('pca','untrained')",
 )
 
 

@@ -25,7 +25,7 @@ from sfa_jax.slowness import (
 )
 from sfa_jax.slowness import _pca as pca
 from sfa_jax.training._inputs import Inputs
-from sfa_jax.training._measured_job import Measured, MeasuredJob
+from sfa_jax.training._measured_job import Measured, MeasuredJob, check_baselines
 from sfa_jax.training._options import check_closed_form
 from sfa_jax.training._steps import Metrics, TrainState
 
@@ -74,6 +74,7 @@ class ClosedFormJob(MeasuredJob):
           InputError: an option is out of its range.
         """
         check_closed_form(config)
+        check_baselines(config, ClosedFormJob.baselines)
 
     def init(self) -> TrainState:
         return jax.jit(self._empty)()  # jitted, every array has memory of its own, to be donated

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sfa_jax import evaluation
+from sfa_jax._errors import InputError
 from sfa_jax.slowness import LinearSFA, memory_reliance, shuffle_control_delta
 from sfa_jax.training._embeddings import write_embeddings
 from sfa_jax.training._inputs import Inputs
@@ -46,6 +47,17 @@ class Measured(NamedTuple):
     readout: LinearSFA
 
 
+def check_baselines(config: Any, known: Sequence[str]) -> None:
+    """Raises on a baseline that a job does not know.
+
+    Raises:
+      InputError: names it.
+    """
+    for name in config.evaluation.baselines:
+        if name not in known:
+            raise InputError(f"evaluation.baselines: expected some of {tuple(known)}, got {name!r}")
+
+
 class MeasuredJob:
     """The parts of the data, and `finish`; a job adds how it learns, and the model that its state holds.
 
@@ -56,6 +68,7 @@ class MeasuredJob:
     """
 
     loss_name = "loss"
+    baselines: tuple[str, ...] = ("pca", "linear_sfa", "quadratic_sfa")
 
     def __init__(self, config: Any, inputs: Inputs, dim: int):
         self._config, self._runs, self._dim = config, inputs.runs, dim
@@ -75,9 +88,9 @@ class MeasuredJob:
         """The code of the embeddings that `evaluate` gives."""
         return model.read_out(y)
 
-    def _own_baselines(self, train: list[np.ndarray], held_out: list[np.ndarray]) -> dict[str, tuple[Codes, Codes]]:
-        """Codes of the frames of each part by what only this job compares itself with."""
-        return {}
+    def _untrained_codes(self, train: list[np.ndarray], held_out: list[np.ndarray]) -> tuple[Codes, Codes]:
+        """Codes of the frames of each part by the same model before it has learned anything."""
+        raise NotImplementedError
 
     def finish(
         self,
@@ -146,18 +159,21 @@ class MeasuredJob:
         """The measures, on the same frames, of what needs no training or has a closed form, of the same size.
 
         PCA of the pixels; the slowest linear features of many principal components; the slowest quadratic ones of few;
-        what the job adds.
+        the untrained model.
         """
         train, held_out = shorten(self._train, QUICK_FRAMES), self._held_out
         frames = self._frames(train), self._frames(held_out)
-        scores = evaluation.pca_codes(*frames, max(self._dim, _LINEAR_INPUTS))
+        wanted = self._config.evaluation.baselines
+        n_scores = _LINEAR_INPUTS if "linear_sfa" in wanted else _QUADRATIC_INPUTS
+        scores = evaluation.pca_codes(*frames, max(self._dim, n_scores))
         first, few = ([[y[:, :n] for y in part] for part in scores] for n in (self._dim, _QUADRATIC_INPUTS))
-        embedded = {
-            "pca": (first[0], first[1]),
-            "linear_sfa": evaluation.sfa_codes(scores[0], scores[1], self._dim, degree=1),
-            "quadratic_sfa": evaluation.sfa_codes(few[0], few[1], self._dim, degree=2),
-            **self._own_baselines(*frames),
+        codes: dict[str, Callable[[], tuple[Codes, Codes]]] = {
+            "pca": lambda: (first[0], first[1]),
+            "linear_sfa": lambda: evaluation.sfa_codes(scores[0], scores[1], self._dim, degree=1),
+            "quadratic_sfa": lambda: evaluation.sfa_codes(few[0], few[1], self._dim, degree=2),
+            "untrained": lambda: self._untrained_codes(*frames),
         }
+        embedded = {name: codes[name]() for name in wanted}
         measures: dict[str, float] = {}
         for name, (y_train, y_held_out) in embedded.items():
             found = evaluation.code_measures(y_train, y_held_out, self._truth(train), self._truth(held_out))

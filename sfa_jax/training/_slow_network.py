@@ -7,7 +7,7 @@ import numpy as np
 
 from sfa_jax import evaluation
 from sfa_jax.training._inputs import Inputs
-from sfa_jax.training._measured_job import QUICK_FRAMES, Codes, Measured, MeasuredJob, shorten
+from sfa_jax.training._measured_job import QUICK_FRAMES, Codes, Measured, MeasuredJob, check_baselines, shorten
 from sfa_jax.training._model import SlowModel, make_network
 from sfa_jax.training._objectives import make_objective
 from sfa_jax.training._options import check_network
@@ -40,6 +40,8 @@ class SlowNetworkJob(MeasuredJob):
             lambda key: init_state(key, self._network, self._optimizer, self._frame_shape, self._batch_size)
         )
 
+    baselines = (*MeasuredJob.baselines, "untrained")
+
     @staticmethod
     def check(config: Any) -> None:
         """Raises what the constructor would of the config alone, before any data are read.
@@ -48,6 +50,7 @@ class SlowNetworkJob(MeasuredJob):
           InputError: an option is out of its range, or a choice has an unknown name.
         """
         check_network(config)
+        check_baselines(config, SlowNetworkJob.baselines)
         make_network(config.network)
         make_objective(config.objective, config.network.dim)
         make_optimizer(config.train, n_steps=1)
@@ -98,10 +101,10 @@ class SlowNetworkJob(MeasuredJob):
             )
         return Measured(train, held_out, whole, evaluation.solve_readout(train))
 
-    def _own_baselines(self, train: list[np.ndarray], held_out: list[np.ndarray]) -> dict[str, tuple[Codes, Codes]]:
+    def _untrained_codes(self, train: list[np.ndarray], held_out: list[np.ndarray]) -> tuple[Codes, Codes]:
         every = -(-sum(len(part) for part in train) // _CALIBRATION_FRAMES)
         untrained = self._untrained(np.concatenate([part[::every] for part in train]))
-        return {"untrained": ([untrained.embed(part) for part in train], [untrained.embed(part) for part in held_out])}
+        return [untrained.embed(part) for part in train], [untrained.embed(part) for part in held_out]
 
     def _untrained(self, frames: np.ndarray) -> SlowModel:
         """The network as initialised, its batch statistics taken from `frames` as a trained one's would be."""

@@ -1,8 +1,21 @@
 """The config that tests train with in their own process."""
 
+import jax
 import pytest
 
 from configs import sfa
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_device():
+    """Training in the tests' own process takes one of its two devices: programs for several compile longer.
+
+    `test_other_numbers_of_devices` trains on several, in processes of its own.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        first = jax.local_devices()[:1]
+        patch.setattr(jax, "local_devices", lambda: first)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +31,7 @@ def tiny_config():
         config.network.dim = 4
         config.network.hidden = 16
         config.evaluation.plots = False
+        config.evaluation.baselines = ("pca", "untrained")
         return config
 
     return make

@@ -138,6 +138,7 @@ def test_nan_in_an_array(config, tmp_path, frames):
         ({"train.schedule": "stairs"}, "train.schedule: expected"),
         ({"train.evaluate_every": 0}, "train.evaluate_every: expected a whole number of at least 1"),
         ({"evaluation.holdout": 1.5}, "evaluation.holdout"),
+        ({"evaluation.baselines": ("pca", "ica")}, "evaluation.baselines: expected some of .*, got 'ica'"),
         ({"data.order": "backwards"}, "data.order: expected one of"),
         ({"data.room.preset": "flying"}, "room.preset: expected one of"),
     ],
@@ -206,7 +207,7 @@ def test_full_disk(start_train, tmp_path):
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.decode()}")
     try:
-        flags = ("--config.train.steps=1500", "--config.train.evaluate_every=5")
+        flags = ("--config.train.steps=1000", "--config.train.evaluate_every=5")
         process = start_train(*flags, f"--workdir={disk / 'run'}")
         _, err = process.communicate(timeout=300)
         assert process.returncode == 1, err

@@ -58,7 +58,7 @@ def test_equals_the_pure_functions(config, finished):
 
 def test_what_a_run_writes(finished):
     summary = json.loads((finished / "summary.json").read_text())
-    wanted = {"delta/0", "r2/x", "baseline/pca/r2/x", "baseline/quadratic_sfa/r2/x", "whiteness_error"}
+    wanted = {"delta/0", "r2/x", "baseline/pca/r2/x", "baseline/linear_sfa/r2/x", "baseline/quadratic_sfa/r2/x"}
     assert wanted <= summary.keys()
     assert summary["memory_reliance"] == pytest.approx(0, abs=1e-6)
     assert summary["shuffle_control_delta"] == pytest.approx(2, abs=0.6)  # of 60 frames
