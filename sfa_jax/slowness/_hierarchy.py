@@ -13,8 +13,8 @@ from jax.typing import ArrayLike
 from sfa_jax.slowness._batch import check_floating
 from sfa_jax.slowness._closed_form import LinearSFA, solve_jitted, transform_linear
 from sfa_jax.slowness._expansion import check_degree, n_monomials, polynomial_expansion
-from sfa_jax.slowness._moments import Moments, init_moments, update_moments
-from sfa_jax.slowness._runs import as_image_runs, check_rcond, stream
+from sfa_jax.slowness._moments import Moments, update_moments
+from sfa_jax.slowness._runs import as_image_runs, check_rcond, no_moments, stream
 
 
 class Layer(NamedTuple):
@@ -147,7 +147,7 @@ def _fit_layer(
 
     def moments(n_features: int, reduction: LinearSFA | None) -> Moments:
         """Over all positions: frames of one position follow each other at a distance of `n_fields`."""
-        empty = init_moments(n_features, lag=lag * n_fields)
+        empty = no_moments(n_features, lag=lag * n_fields)
         add = functools.partial(_add_fields, below, layer, reduction)
         return stream(arrays, empty, add, width=n_fields * (n_seen + n_features))
 

@@ -10,9 +10,9 @@ from jax.typing import ArrayLike
 
 from sfa_jax.slowness._closed_form import LinearSFA, solve_jitted, transform_linear
 from sfa_jax.slowness._expansion import check_degree, n_monomials, polynomial_expansion
-from sfa_jax.slowness._moments import Moments, init_moments, update_moments
+from sfa_jax.slowness._moments import Moments, update_moments
 from sfa_jax.slowness._pca import PCA, fit_pca
-from sfa_jax.slowness._runs import Runs, add_frames, as_runs, check_rcond, stream
+from sfa_jax.slowness._runs import Runs, add_frames, as_runs, check_rcond, no_moments, stream
 
 Reduction = Literal["pca", "sfa"]
 
@@ -98,13 +98,13 @@ def fit_polynomial(
         if reduction == "pca":
             reduced: PCA | LinearSFA = fit_pca(arrays, n_inputs)
         elif reduction == "sfa":
-            moments = stream(arrays, init_moments(n_features, lag=lag), add_frames)
+            moments = stream(arrays, no_moments(n_features, lag=lag), add_frames)
             reduced = solve_jitted(moments, n_inputs, rcond=rcond)
         else:
             raise ValueError(f"reduction: expected 'pca' or 'sfa', got {reduction!r}")
 
         add = functools.partial(_add_expanded, reduced, degree)
-        moments = stream(arrays, init_moments(n_expanded, lag=lag), add, width=n_expanded)
+        moments = stream(arrays, no_moments(n_expanded, lag=lag), add, width=n_expanded)
         model = PolynomialSFA(reduced, solve_jitted(moments, n_components, rcond=rcond), degree)
         model = jax.tree.map(np.asarray, model)
     if model.slow.rank == 0:

@@ -14,7 +14,9 @@ from sfa_jax.slowness._moments import Moments, init_moments, update_moments
 Runs = ArrayLike | Sequence[ArrayLike]
 State = TypeVar("State")
 
-add_frames = jax.jit(update_moments)  # jitted once, so that one fit after another compiles nothing
+# Jitted once, so that one fit after another compiles nothing.
+no_moments = jax.jit(init_moments, static_argnums=0, static_argnames=("lag", "pairs"))
+add_frames = jax.jit(update_moments)
 
 _CHUNKS = (256, 1024, 4096)  # frames that are added at once: few lengths, so few compilations whatever the runs' are
 _CHUNK_VALUES = 4_000_000  # numbers in them
@@ -112,5 +114,5 @@ def moments_of(runs: Runs, *, lag: int, rcond: float | None = None, pairs: bool 
     check_rcond(rcond)
     arrays = as_runs(runs, lag=lag)
     with jax.enable_x64(True):
-        moments = init_moments(arrays[0].shape[1], lag=lag, pairs=pairs)
+        moments = no_moments(arrays[0].shape[1], lag=lag, pairs=pairs)
         return stream(arrays, moments, add_frames)
