@@ -7,7 +7,7 @@ recurrent head [h_t, y_{t-1}] -> 256 -> ReLU -> 32; slowness + variance + correl
 same 64x64 uint8 frames and turn them into float within the step. Before the clock starts, loss and gradients of both
 are compared for the same parameters. Rounds alternate between the contestants; medians are printed.
 
-Ours takes `--steps` steps a call (one `lax.scan` with donated state), as the library's training loop does. PyTorch runs
+Ours takes its `--steps` steps a call in one `lax.scan` with donated state, as the library's training loop does. PyTorch runs
 step by step. Each contestant lives in a process of its own, as it does for whoever trains with it; they take turns, the
 others asleep. What the allocator of a process has seen before matters: PyTorch's large tensors are page-faulted in anew
 at every step until the heap has grown past them. `--one-process` puts all contestants into one process, whose heap the
@@ -26,6 +26,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks._contestants import Contestant, medians, seconds, serve
 
 CASES = {"pairs32": (32, 2), "pairs128": (128, 2), "clips4x64": (4, 64)}
 CHANNELS = (3, 32, 64, 128)
@@ -250,14 +252,8 @@ def flops_per_frame():
     return total + 3 * 2 * ((CHANNELS[-1] + DIM) * HIDDEN + HIDDEN * DIM)
 
 
-def seconds(call, n=1):
-    start = time.perf_counter()
-    call()
-    return (time.perf_counter() - start) / n
-
-
 def make_contestant(name, case, n_steps):
-    """`(call, n)`: `call()` trains `n` steps of a case and returns when they are done."""
+    """`call()` trains `n_steps` steps of a case and returns when they are done."""
     frames = random_frames(*CASES[case])
     if name == "ours":
         import jax
@@ -269,52 +265,36 @@ def make_contestant(name, case, n_steps):
             state, losses = run(state)
             jax.block_until_ready(losses)
 
-        return call, n_steps
+        return call
     import torch
 
     torch.set_num_threads(N_THREADS)
     compiled = name == "compile"
     step = make_torch_trainer(frames, channels_last=compiled or name == "channels_last", compiled=compiled)
-    n = max(2, n_steps // 2)
-    return lambda: [step() for _ in range(n)], n
+    return lambda: [step() for _ in range(n_steps)]
 
 
-class Contestant:
-    """A contestant, warmed up; in a process of its own, as it is when someone trains with it, or in this one."""
+class Here:
+    """A contestant of this process."""
 
-    def __init__(self, name, case, n_steps, own_process, keep_heap):
-        self._process = None
-        if own_process:
-            command = [sys.executable, __file__, "--contestant", name, "--cases", case, "--steps", str(n_steps)]
-            command += ["--keep-heap"] if keep_heap else []
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-            if self._process.stdout.readline() != "ready\n":
-                said = self._process.communicate()[1].strip().splitlines()
-                raise RuntimeError(said[-1][:120] if said else "no word")
-        else:
-            self._call, self._n = make_contestant(name, case, n_steps)
-            self._call()
+    def __init__(self, call):
+        self._call = call
 
-    def seconds_a_step(self):
-        if not self._process:
-            return seconds(self._call, self._n)
-        print("go", file=self._process.stdin, flush=True)
-        return float(self._process.stdout.readline())
+    def seconds(self):
+        return seconds(self._call)
 
     def close(self):
-        if self._process:
-            self._process.communicate()
+        pass
 
 
-def serve(name, case, n_steps):
-    """What the process of a `Contestant` does: one measurement a line of its input."""
-    call, n = make_contestant(name, case, n_steps)
-    call()
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        print(seconds(call, n), flush=True)
+def start(name, case, args):
+    """A contestant, warmed up."""
+    if args.one_process:
+        call = make_contestant(name, case, args.steps)
+        call()
+        return Here(call)
+    command = [sys.executable, __file__, "--contestant", name, "--cases", case, "--steps", str(args.steps)]
+    return Contestant(command + (["--keep-heap"] if args.keep_heap else []))
 
 
 def compare(case, args):
@@ -324,18 +304,12 @@ def compare(case, args):
         if name == "compile" and args.no_compile:
             continue
         try:
-            contestants[name] = Contestant(name, case, args.steps, not args.one_process, args.keep_heap)
+            contestants[name] = start(name, case, args)
         except Exception as error:
             if name != "compile":  # that one needs a compiler that this machine may not have
                 raise
             note = f"   torch.compile: {error}"
-    times = {name: [] for name in contestants}
-    for _ in range(args.rounds):
-        for name, contestant in contestants.items():
-            times[name].append(contestant.seconds_a_step())
-    for contestant in contestants.values():
-        contestant.close()
-    median = {name: statistics.median(values) for name, values in times.items()}
+    median = {name: value / args.steps for name, value in medians(contestants, args.rounds).items()}
     batch, time_ = CASES[case]
     n_frames = batch * time_
     eager = min(median["default"], median["channels_last"])
@@ -405,7 +379,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=10, help="our steps a call")
+    parser.add_argument("--steps", type=int, default=10, help="steps a call")
     parser.add_argument("--no-compile", action="store_true", help="skip torch.compile")
     parser.add_argument("--no-startup", action="store_true", help="skip the time to first step")
     parser.add_argument("--keep-heap", action="store_true", help="glibc keeps freed memory (all contestants)")
@@ -418,7 +392,9 @@ def main():
     if args.first_step:
         return first_step(args.first_step)
     if args.contestant:
-        return serve(args.contestant, args.cases[0], args.steps)
+        call = make_contestant(args.contestant, args.cases[0], args.steps)
+        call()
+        return serve(call)
     print("frames/s   |     ours  default  ch.last  compile   | ours/better eager | ours GFLOP/s | largest difference")
     best = max(compare(case, args) for case in args.cases)
     ours, theirs = matmul_gflops()

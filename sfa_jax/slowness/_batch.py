@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
+_SPLIT = 64  # features from which a symmetric product is computed in parts
+
 
 def check_floating(dtype: DTypeLike, name: str) -> None:
     if not jnp.issubdtype(dtype, jnp.floating):
@@ -49,9 +51,16 @@ def masked(y: jax.Array, weights: jax.Array) -> jax.Array:
 
 
 def outer_sum(y: jax.Array) -> jax.Array:
-    """sum over samples of y y', in full precision also where the default product is bfloat16."""
+    """sum over samples of y y', in full precision also where the default product is bfloat16.
+
+    Where it pays, the quarter of the matrix that is another one mirrored is not computed.
+    """
     flat = y.reshape(-1, y.shape[-1])
-    return inner(flat, flat)
+    if flat.shape[1] < _SPLIT:
+        return inner(flat, flat)
+    left, right = jnp.split(flat, [flat.shape[1] // 2], axis=1)
+    upper = inner(left, right)
+    return jnp.block([[inner(left, left), upper], [upper.T, inner(right, right)]])
 
 
 def inner(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -78,7 +78,7 @@ def solve_covariances(
     # Directions that were cut off are pushed behind every feature: a Delta value cannot exceed the trace.
     behind = jnp.where(kept, 0, 1 + 2 * jnp.trace(slow))
     deltas, rotation = jnp.linalg.eigh((slow + slow.T) / 2 + jnp.diag(behind))
-    directions = jnp.matmul(matrix, rotation, precision=highest).T[:n_components]
+    directions = jnp.matmul(matrix, rotation[:, :n_components], precision=highest).T
     directions = directions * leading_signs(directions)
     rank = jnp.sum(kept)
     within = jnp.arange(n_components) < rank

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-from sfa_jax.slowness._batch import as_weights, centred_scatter, check_floating, inner, masked, outer_sum
+from sfa_jax.slowness._batch import as_weights, centred_scatter, check_floating, inner, masked, mean_of, outer_sum
+
+_BLOCK = 4096  # frames
 
 
 class PairMoments(NamedTuple):
@@ -101,16 +103,12 @@ def update_moments(
     x = as_frames(x, moments.mean.dtype)
     if x.ndim != 2 or x.shape[1] != moments.mean.shape[0]:
         raise ValueError(f"x: expected shape [time, {moments.mean.shape[0]}], got {x.shape}")
-    lag = moments.tail.shape[0]
     weights = as_weights(mask, x)
-    x = masked(x, weights)  # what is not valid shall not stay in the tail either
-    tail_valid = jnp.where(jnp.asarray(new_run), 0, moments.tail_valid)
-    frames, valid = jnp.concatenate([moments.tail, x]), jnp.concatenate([tail_valid, weights])
-    pairs = valid[lag:] * valid[:-lag]
-    change = masked(frames[lag:] - frames[:-lag], pairs)
-    apart = None if moments.pairs is None else _pair_moments(frames[:-lag], frames[lag:], pairs)
-    chunk = Moments(*centred_scatter(x, weights), jnp.sum(pairs), outer_sum(change), frames[-lag:], valid[-lag:], apart)
-    return merge_moments(moments, chunk)._replace(tail=chunk.tail, tail_valid=chunk.tail_valid)
+    moments = moments._replace(tail_valid=jnp.where(jnp.asarray(new_run), 0, moments.tail_valid))
+    if len(x) <= _BLOCK:
+        return _add(moments, x, weights)
+    # Only on a CPU: an accelerator's product wants to be large, and frames sharded over time would be gathered.
+    return jax.lax.platform_dependent(moments, x, weights, cpu=_add_by_blocks, default=_add)
 
 
 def merge_moments(a: Moments, b: Moments) -> Moments:
@@ -150,7 +148,62 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
     )
 
 
-def _pair_moments(x_tm1: jax.Array, x_t: jax.Array, weights: jax.Array) -> PairMoments:
+def _add(moments: Moments, x: jax.Array, weights: jax.Array) -> Moments:
+    """Adds the frames `x` with three products of half their length, not two of their full one.
+
+    Every other pair goes into the covariance as its sum and its difference, aa' + bb' = ((a + b)(a + b)' +
+    (b - a)(b - a)') / 2, so that the product of these differences counts twice.
+    """
+    lag = moments.tail.shape[0]
+    x = masked(x, weights)  # what is not valid shall not stay in the tail either
+    mean = mean_of(x, weights)
+    a, b = _alternating(x, lag)
+    a_valid, b_valid = _alternating(weights, lag)
+    before = jnp.concatenate([moments.tail[None], b[:-1]])
+    before_valid = jnp.concatenate([moments.tail_valid[None], b_valid[:-1]])
+
+    both, alone, across = a_valid * b_valid, jnp.abs(a_valid - b_valid), before_valid * a_valid
+    total = masked(a - mean[None], a_valid) + masked(b - mean[None], b_valid)
+    total = total * (1 + (2**0.5 - 1) * alone)[..., None]  # half of its square shall be one frame's square
+    inside = outer_sum(masked(b - a, both))
+    chunk = Moments(
+        n_frames=jnp.sum(weights),
+        mean=mean.reshape(-1),
+        scatter=(outer_sum(total) + inside) / 2,
+        n_pairs=jnp.sum(both) + jnp.sum(across),
+        change_scatter=inside + outer_sum(masked(a - before, across)),
+        tail=jnp.concatenate([moments.tail[len(x) :], x[-lag:]]),
+        tail_valid=jnp.concatenate([moments.tail_valid[len(x) :], weights[-lag:]]),
+        pairs=None if moments.pairs is None else _pair_moments(moments, x, weights),
+    )
+    return merge_moments(moments, chunk)._replace(tail=chunk.tail, tail_valid=chunk.tail_valid)
+
+
+def _alternating(x: jax.Array, lag: int) -> tuple[jax.Array, jax.Array]:
+    """Stretches of `lag` frames, `[n, lag, ...]`: every other one, and those between; `x` is padded with zeros."""
+    n = max(1, -(-len(x) // (2 * lag)))
+    padded = jnp.concatenate([x, jnp.zeros((n * 2 * lag - len(x), *x.shape[1:]), x.dtype)])
+    stretches = padded.reshape(n, 2, lag, *x.shape[1:])
+    return stretches[:, 0], stretches[:, 1]
+
+
+def _add_by_blocks(moments: Moments, x: jax.Array, weights: jax.Array) -> Moments:
+    """As `_add`, block by block, so that what is centred, subtracted and multiplied stays in the cache."""
+    whole = len(x) // _BLOCK * _BLOCK
+
+    def add(moments: Moments, start: jax.Array) -> tuple[Moments, None]:
+        block, valid = (jax.lax.dynamic_slice_in_dim(array, start, _BLOCK) for array in (x, weights))
+        return _add(moments, block, valid), None
+
+    moments, _ = jax.lax.scan(add, moments, jnp.arange(0, whole, _BLOCK))
+    return _add(moments, x[whole:], weights[whole:]) if len(x) > whole else moments
+
+
+def _pair_moments(moments: Moments, x: jax.Array, weights: jax.Array) -> PairMoments:
+    """The moments of the pairs that end in the frames `x`."""
+    lag = moments.tail.shape[0]
+    frames, valid = jnp.concatenate([moments.tail, x]), jnp.concatenate([moments.tail_valid, weights])
+    x_tm1, x_t, weights = frames[:-lag], frames[lag:], valid[lag:] * valid[:-lag]
     (_, mean_tm1, scatter_tm1), (_, mean_t, scatter_t) = (centred_scatter(x, weights) for x in (x_tm1, x_t))
     past, now = masked(x_tm1 - mean_tm1[None], weights), masked(x_t - mean_t[None], weights)
     return PairMoments(mean_tm1, mean_t, scatter_tm1, scatter_t, inner(past, now))

@@ -43,7 +43,9 @@ def as_runs(runs: Runs, *, lag: int = 1, flatten: bool = False) -> list[np.ndarr
             raise TypeError(f"runs[{number}]: expected {arrays[0].dtype}, as runs[0] has, got {run.dtype}")
         if run.ndim != 2 or run.shape[1] != arrays[0].shape[1]:
             raise ValueError(f"runs[{number}]: expected shape [time, {n_features}], got {run.shape}")
-        if not np.isfinite(run).all():
+        with np.errstate(invalid="ignore", over="ignore"):
+            suspect = not np.isfinite(np.sum(run))  # one quick pass; a sum of finite values may overflow
+        if suspect and not np.isfinite(run).all():
             frame, feature = np.argwhere(~np.isfinite(run))[0]
             raise ValueError(
                 f"runs[{number}]: expected finite values, got {run[frame, feature]} at frame {frame}, feature "
@@ -96,12 +98,13 @@ def stream(
     chunk = min(fits, next((length for length in _CHUNKS if length >= longest), _CHUNKS[-1]))
     for run in runs:
         for start in range(0, len(run), chunk):
-            frames = run[start : start + chunk].astype(np.float64)
+            frames = np.asarray(run[start : start + chunk], np.float64)
             if run.dtype == np.uint8:
                 frames /= 255
             mask = np.arange(chunk) < len(frames)
-            padded = np.concatenate([frames, np.zeros((chunk - len(frames), *frames.shape[1:]))])
-            state = update(state, padded, new_run=start == 0, mask=mask)
+            if len(frames) < chunk:
+                frames = np.concatenate([frames, np.zeros((chunk - len(frames), *frames.shape[1:]))])
+            state = update(state, frames, new_run=start == 0, mask=mask)
     return state
 
 
