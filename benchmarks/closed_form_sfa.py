@@ -14,7 +14,7 @@ take turns, the others asleep; medians are printed.
             `scipy.linalg.eigh` of the two matrices for ten eigenvectors
   deeptime  `TICA(lagtime=1, dim=10)`
   sksfa     `sksfa.SFA(10)`
-  mdp       `SFANode(output_dim=10)`; it runs on NumPy below 1.24 only, so `--mdp-python` names an interpreter that has both
+  mdp       `SFANode(output_dim=10)`; it needs NumPy below 1.24: `--mdp-python` names an interpreter that has both
 
 `--stream` adds up 1e7 frames of 64 features, made on the way, and prints the time and the peak of memory.
 """
@@ -54,7 +54,7 @@ def make_frames(case, dtype):
     return ((sources @ mixing) * np.geomspace(0.1, 10, n_features) + 3).astype(dtype)
 
 
-# --- Contestants: each gives a call, and the Delta values that a call finds ---------------------------------------------
+# --- Contestants: each gives a call, and the Delta values in what a call returns --------------------------------------
 
 
 def core(x):
@@ -127,7 +127,7 @@ def serve_one(name, case, dtype):
     serve(call, json.dumps(np.asarray(delta(call()), float)[:N_COMPONENTS].tolist()))
 
 
-# --- Comparison ---------------------------------------------------------------------------------------------------------
+# --- Comparison -------------------------------------------------------------------------------------------------------
 
 
 def compare(case, dtype, args):

@@ -7,11 +7,11 @@ recurrent head [h_t, y_{t-1}] -> 256 -> ReLU -> 32; slowness + variance + correl
 same 64x64 uint8 frames and turn them into float within the step. Before the clock starts, loss and gradients of both
 are compared for the same parameters. Rounds alternate between the contestants; medians are printed.
 
-Ours takes its `--steps` steps a call in one `lax.scan` with donated state, as the library's training loop does. PyTorch runs
-step by step. Each contestant lives in a process of its own, as it does for whoever trains with it; they take turns, the
-others asleep. What the allocator of a process has seen before matters: PyTorch's large tensors are page-faulted in anew
-at every step until the heap has grown past them. `--one-process` puts all contestants into one process, whose heap the
-others keep large for PyTorch; `--keep-heap` tells glibc to keep freed memory, for all.
+Ours takes its `--steps` steps a call in one `lax.scan` with donated state, as the library's training loop does. PyTorch
+runs step by step. Each contestant lives in a process of its own, as it does for whoever trains with it; they take
+turns, the others asleep. What the allocator of a process has seen before matters: PyTorch's large tensors are
+page-faulted in anew at every step until the heap has grown past them. `--one-process` puts all contestants into one
+process, whose heap the others keep large for PyTorch; `--keep-heap` tells glibc to keep freed memory, for all.
 """
 
 import argparse

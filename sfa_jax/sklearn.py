@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sfa_jax import slowness
-from sfa_jax.slowness._runs import check_rcond, stream
+from sfa_jax.slowness._runs import check_rcond, check_varies, stream
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -35,7 +35,7 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
       n_components: how many features, 1 to the number of input features; all of them if None.
       lag: distance of the two rows of a pair, in rows.
       rcond: directions in which the correlation matrix has an eigenvalue of at most `rcond` times its largest are left
-        out, in [0, 1); the number of input features times the machine epsilon if None.
+        out, in [0, 1); the machine epsilon times the number of input features, at least 100, if None.
 
     Attributes:
       components_: `[n_components, n_features]`, slowest first, signs fixed; rows beyond `rank_` are 0.
@@ -88,8 +88,7 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         moments = self._moments_after(None, runs)
         model = self._solved(moments)
-        if model.rank == 0:
-            raise ValueError("X: every feature is constant, so none has a slowness; give input that varies")
+        check_varies(model.rank, "X")
         return self._keep(moments, model)
 
     def partial_fit(self, X: ArrayLike, y: Any = None, *, new_run: bool = False) -> Self:

@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sfa_jax.slowness._moments import Moments, as_frames
-from sfa_jax.slowness._runs import Runs, moments_of
+from sfa_jax.slowness._runs import Runs, check_varies, moments_of
 from sfa_jax.slowness._whitening import check_components, leading_signs, whiten
 
 
@@ -49,10 +49,13 @@ def solve(moments: Moments, n_components: int | None = None, *, rcond: float | N
     Args:
       moments: of the data.
       n_components: how many features; all of them if None. A static integer.
-      rcond: relative cut-off of the rank; n_features times the machine epsilon of the moments' type if None.
+      rcond: relative cut-off of the rank; max(n_features, 100) times the machine epsilon of the moments' type if None.
 
     Returns:
-      `LinearSFA(mean, components, delta, rank)`. Nothing is raised for too little data: `rank` says what was there.
+      `LinearSFA(mean, components, delta, rank)`. Nothing is raised for too little data: `rank` says what was there,
+      and is 0 without a valid pair.
+
+    The gradient is nan where eigenvalues are equal, as they are with two constant features or more.
 
     Raises:
       ValueError: `n_components` is not in 1..n_features.
@@ -60,7 +63,7 @@ def solve(moments: Moments, n_components: int | None = None, *, rcond: float | N
     References:
       Wiskott & Sejnowski, Neural Computation 2002, section 3; Berkes & Wiskott 2005 for the generalised form.
     """
-    covariance = moments.scatter / jnp.maximum(moments.n_frames, 1)
+    covariance = jnp.where(moments.n_pairs > 0, moments.scatter / jnp.maximum(moments.n_frames, 1), 0)
     change = moments.change_scatter / jnp.maximum(moments.n_pairs, 1)
     return solve_covariances(moments.mean, covariance, change, n_components, rcond=rcond)
 
@@ -136,6 +139,5 @@ def fit(
     with jax.enable_x64(True):
         model = solve_jitted(moments, n_components, rcond=rcond)
         model = LinearSFA(*(np.asarray(field) for field in model))  # type: ignore[arg-type]
-    if model.rank == 0:
-        raise ValueError("runs: every feature is constant, so none has a slowness; give input that varies")
+    check_varies(model.rank)
     return model

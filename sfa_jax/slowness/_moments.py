@@ -1,30 +1,30 @@
 """Streamed first and second moments of runs of frames: all that the closed-form solutions need."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-from sfa_jax.slowness._batch import as_weights, centred_scatter, check_floating, inner, masked, mean_of, outer_sum
+from sfa_jax.slowness._batch import as_weights, check_floating, inner, masked, mean_of, outer_sum, total_of
 
 _BLOCK = 4096  # frames
 
 
 class PairMoments(NamedTuple):
-    """What `solve_tica` and `solve_vamp` need besides: the earlier and the later frames of all valid pairs.
+    """What `solve_tica` and `solve_vamp` need besides: the frames of all valid pairs, as their sum and their change.
 
     Attributes:
       mean_tm1, mean_t: `[n_features]`, of the earlier and of the later frames.
-      scatter_tm1, scatter_t: `[n_features, n_features]`, sums of outer products of what is left without the mean.
-      cross_scatter: `[n_features, n_features]`, sum of (x_{t-lag} - mean_tm1)(x_t - mean_t)'.
+      sum_scatter: `[n_features, n_features]`, sum of ss', s = x_{t-lag} + x_t less its mean.
+      sum_change: `[n_features, n_features]`, sum of sc', c = x_t - x_{t-lag} less its mean; None where only
+        `solve_tica` was asked for, which does not need it.
     """
 
     mean_tm1: jax.Array
     mean_t: jax.Array
-    scatter_tm1: jax.Array
-    scatter_t: jax.Array
-    cross_scatter: jax.Array
+    sum_scatter: jax.Array
+    sum_change: jax.Array | None
 
 
 class Moments(NamedTuple):
@@ -51,31 +51,38 @@ class Moments(NamedTuple):
     pairs: PairMoments | None = None
 
 
-def init_moments(n_features: int, *, lag: int = 1, pairs: bool = False, dtype: DTypeLike | None = None) -> Moments:
+def init_moments(
+    n_features: int, *, lag: int = 1, pairs: bool | Literal["reversible"] = False, dtype: DTypeLike | None = None
+) -> Moments:
     """Moments of no data.
 
     Args:
       n_features: size of a frame.
       lag: distance of the two frames of a pair, in frames.
-      pairs: also keep what `solve_tica` and `solve_vamp` need, at twice the cost.
-      dtype: floating type of the sums; jax's default if None.
+      pairs: also keep what `solve_tica` and `solve_vamp` need, at three times the cost; "reversible" for what
+        `solve_tica` needs, at less than twice.
+      dtype: type of the sums, float32 or float64; jax's default if None.
 
     Returns:
       `Moments`, to be passed through `update_moments`.
 
     Raises:
-      ValueError: `n_features` or `lag` is below 1.
-      TypeError: `dtype` is not floating.
+      ValueError: `n_features` or `lag` is below 1, or `pairs` is none of the three.
+      TypeError: `dtype` is not floating, or of half precision, which cannot count frames.
     """
     if n_features < 1:
         raise ValueError(f"n_features: expected at least 1, got {n_features}")
     if lag < 1:
         raise ValueError(f"lag: expected at least 1 frame, got {lag}")
+    if pairs not in (False, True, "reversible"):
+        raise ValueError(f"pairs: expected False, True or 'reversible', got {pairs!r}")
     zero = jnp.zeros((), dtype or float)
     check_floating(zero.dtype, "dtype")
+    if zero.dtype.itemsize < 4:
+        raise TypeError(f"dtype: expected float32 or float64, got {zero.dtype}")
     square = jnp.zeros((n_features, n_features), zero.dtype)
     tail = jnp.zeros((lag, n_features), zero.dtype)
-    apart = PairMoments(square[0], square[0], square, square, square) if pairs else None
+    apart = PairMoments(square[0], square[0], square, square if pairs is True else None) if pairs else None
     return Moments(zero, square[0], square, zero, square, tail, tail[:, 0], apart)
 
 
@@ -85,26 +92,29 @@ def update_moments(
     """Adds the next frames of a run, in chunks of any length.
 
     Pairs across the border of two chunks are counted once, also where a chunk is shorter than the lag. Means are taken
-    off before anything is squared, so large offsets do not cost precision.
+    off before anything is squared, so that an offset costs no more precision than its own rounding: in float32, one of
+    1e5 deviations costs about (6e-8 1e5)^2 of the scatter where chunks meet.
 
     Args:
       moments: so far.
       x: `[time, n_features]`, floating, the frames that follow.
-      new_run: scalar, true where `x` starts a run: no pair reaches back over it. May be traced.
+      new_run: a scalar, true where `x` starts a run: no pair reaches back over it. May be traced.
       mask: `[time]`, non-zero where a frame is valid; a pair needs both of its frames.
 
     Returns:
       The new `Moments`.
 
     Raises:
-      ValueError: `x` or `mask` has another shape.
+      ValueError: `x`, `mask` or `new_run` has another shape.
       TypeError: `x` is not floating-point.
     """
     x = as_frames(x, moments.mean.dtype)
     if x.ndim != 2 or x.shape[1] != moments.mean.shape[0]:
         raise ValueError(f"x: expected shape [time, {moments.mean.shape[0]}], got {x.shape}")
-    weights = as_weights(mask, x)
-    moments = moments._replace(tail_valid=jnp.where(jnp.asarray(new_run), 0, moments.tail_valid))
+    new_run, weights = jnp.asarray(new_run), as_weights(mask, x)
+    if new_run.shape:
+        raise ValueError(f"new_run: expected one scalar, for the first frame of x, got shape {new_run.shape}")
+    moments = moments._replace(tail_valid=jnp.where(new_run, 0, moments.tail_valid))
     if len(x) <= _BLOCK:
         return _add(moments, x, weights)
     # Only on a CPU: an accelerator's product wants to be large, and frames sharded over time would be gathered.
@@ -131,7 +141,8 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
     """
     if a.tail.shape != b.tail.shape:
         raise ValueError(f"a and b: expected equal [lag, n_features], got {a.tail.shape} and {b.tail.shape}")
-    if (a.pairs is None) != (b.pairs is None):
+    a_product, b_product = (m.pairs and m.pairs.sum_change for m in (a, b))
+    if any((x is None) != (y is None) for x, y in ((a.pairs, b.pairs), (a_product, b_product))):
         raise ValueError("a and b: expected both made with the same `pairs` of init_moments, got one of each")
     n_frames = a.n_frames + b.n_frames
     share = b.n_frames / jnp.maximum(n_frames, 1)
@@ -144,7 +155,7 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
         change_scatter=a.change_scatter + b.change_scatter,
         tail=jnp.zeros_like(a.tail),
         tail_valid=jnp.zeros_like(a.tail_valid),
-        pairs=None if a.pairs is None or b.pairs is None else _merge_pairs(a.pairs, b.pairs, a.n_pairs, b.n_pairs),
+        pairs=_merge_pairs(a.pairs, b.pairs, a.n_pairs, b.n_pairs),
     )
 
 
@@ -174,7 +185,7 @@ def _add(moments: Moments, x: jax.Array, weights: jax.Array) -> Moments:
         change_scatter=inside + outer_sum(masked(a - before, across)),
         tail=jnp.concatenate([moments.tail[len(x) :], x[-lag:]]),
         tail_valid=jnp.concatenate([moments.tail_valid[len(x) :], weights[-lag:]]),
-        pairs=None if moments.pairs is None else _pair_moments(moments, x, weights),
+        pairs=_pair_moments(moments, x, mean, weights),
     )
     return merge_moments(moments, chunk)._replace(tail=chunk.tail, tail_valid=chunk.tail_valid)
 
@@ -199,26 +210,41 @@ def _add_by_blocks(moments: Moments, x: jax.Array, weights: jax.Array) -> Moment
     return _add(moments, x[whole:], weights[whole:]) if len(x) > whole else moments
 
 
-def _pair_moments(moments: Moments, x: jax.Array, weights: jax.Array) -> PairMoments:
-    """The moments of the pairs that end in the frames `x`."""
+def _pair_moments(moments: Moments, x: jax.Array, mean: jax.Array, weights: jax.Array) -> PairMoments | None:
+    """The moments of the pairs that end in the frames `x`, whose mean is near that of the frames of the pairs."""
+    if moments.pairs is None:
+        return None
     lag = moments.tail.shape[0]
     frames, valid = jnp.concatenate([moments.tail, x]), jnp.concatenate([moments.tail_valid, weights])
     x_tm1, x_t, weights = frames[:-lag], frames[lag:], valid[lag:] * valid[:-lag]
-    (_, mean_tm1, scatter_tm1), (_, mean_t, scatter_t) = (centred_scatter(x, weights) for x in (x_tm1, x_t))
-    past, now = masked(x_tm1 - mean_tm1[None], weights), masked(x_t - mean_t[None], weights)
-    return PairMoments(mean_tm1, mean_t, scatter_tm1, scatter_t, inner(past, now))
+    count = jnp.maximum(jnp.sum(weights), 1)
+    total, change = masked((x_tm1 - mean) + (x_t - mean), weights), masked(x_t - x_tm1, weights)
+    mean_total, mean_change = total_of(total) / count, total_of(change) / count
+    middle = mean.reshape(-1) + mean_total / 2
+    return PairMoments(
+        mean_tm1=middle - mean_change / 2,
+        mean_t=middle + mean_change / 2,
+        sum_scatter=outer_sum(total) - count * jnp.outer(mean_total, mean_total),
+        sum_change=None
+        if moments.pairs.sum_change is None
+        else inner(total, change) - count * jnp.outer(mean_total, mean_change),
+    )
 
 
-def _merge_pairs(a: PairMoments, b: PairMoments, n_a: jax.Array, n_b: jax.Array) -> PairMoments:
+def _merge_pairs(a: PairMoments | None, b: PairMoments | None, n_a: jax.Array, n_b: jax.Array) -> PairMoments | None:
+    if a is None or b is None:
+        return None
     share = n_b / jnp.maximum(n_a + n_b, 1)
     past, now = b.mean_tm1 - a.mean_tm1, b.mean_t - a.mean_t
     weight = n_a * share
+    total = past + now
     return PairMoments(
         mean_tm1=a.mean_tm1 + share * past,
         mean_t=a.mean_t + share * now,
-        scatter_tm1=a.scatter_tm1 + b.scatter_tm1 + weight * jnp.outer(past, past),
-        scatter_t=a.scatter_t + b.scatter_t + weight * jnp.outer(now, now),
-        cross_scatter=a.cross_scatter + b.cross_scatter + weight * jnp.outer(past, now),
+        sum_scatter=a.sum_scatter + b.sum_scatter + weight * jnp.outer(total, total),
+        sum_change=None
+        if a.sum_change is None or b.sum_change is None
+        else a.sum_change + b.sum_change + weight * jnp.outer(total, now - past),
     )
 
 

@@ -12,7 +12,7 @@ from sfa_jax.slowness._closed_form import LinearSFA, solve_jitted, transform_lin
 from sfa_jax.slowness._expansion import check_degree, n_monomials, polynomial_expansion
 from sfa_jax.slowness._moments import Moments, update_moments
 from sfa_jax.slowness._pca import PCA, fit_pca
-from sfa_jax.slowness._runs import Runs, add_frames, as_runs, check_rcond, no_moments, stream
+from sfa_jax.slowness._runs import Runs, add_frames, as_runs, check_rcond, check_varies, no_moments, stream
 
 Reduction = Literal["pca", "sfa"]
 
@@ -107,8 +107,7 @@ def fit_polynomial(
         moments = stream(arrays, no_moments(n_expanded, lag=lag), add, width=n_expanded)
         model = PolynomialSFA(reduced, solve_jitted(moments, n_components, rcond=rcond), degree)
         model = jax.tree.map(np.asarray, model)
-    if model.slow.rank == 0:
-        raise ValueError("runs: every feature is constant, so none has a slowness; give input that varies")
+    check_varies(model.slow.rank)
     return model
 
 

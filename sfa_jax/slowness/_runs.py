@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import jax
 import numpy as np
@@ -80,6 +80,15 @@ def check_rcond(rcond: float | None) -> None:
         raise ValueError(f"rcond: expected a share of the largest eigenvalue, in [0, 1), got {rcond}")
 
 
+def check_varies(rank: ArrayLike, name: str = "runs") -> None:
+    """Raises where a solution has found nothing."""
+    if int(rank) == 0:  # type: ignore[arg-type]
+        raise ValueError(
+            f"{name}: every feature is constant, so none has a slowness; give input that varies (by 1e-146 to 1e150; "
+            "rescale what varies by less or more)"
+        )
+
+
 def stream(
     runs: Sequence[np.ndarray],
     state: State,
@@ -108,7 +117,9 @@ def stream(
     return state
 
 
-def moments_of(runs: Runs, *, lag: int, rcond: float | None = None, pairs: bool = False) -> Moments:
+def moments_of(
+    runs: Runs, *, lag: int, rcond: float | None = None, pairs: bool | Literal["reversible"] = False
+) -> Moments:
     """The moments of all runs, in float64.
 
     Raises:

@@ -13,7 +13,7 @@ import numpy as np
 from sfa_jax.slowness._batch import inner
 from sfa_jax.slowness._closed_form import solve_covariances
 from sfa_jax.slowness._moments import Moments, PairMoments
-from sfa_jax.slowness._runs import Runs, moments_of
+from sfa_jax.slowness._runs import Runs, check_varies, moments_of
 from sfa_jax.slowness._whitening import check_components, leading_signs, whiten
 
 Order = Literal[1, 2, "E"]
@@ -64,7 +64,7 @@ def solve_tica(moments: Moments, n_components: int | None = None, *, rcond: floa
     |lambda|, as usual for TICA: a feature that alternates comes before noise.
 
     Args:
-      moments: of the data, from `init_moments(..., pairs=True)`.
+      moments: of the data, from `init_moments(..., pairs="reversible")` or `pairs=True`.
       n_components: how many; all of them if None. A static integer.
       rcond: as in `solve`.
 
@@ -79,11 +79,11 @@ def solve_tica(moments: Moments, n_components: int | None = None, *, rcond: floa
     """
     pairs = _pairs_of(moments)
     count = jnp.maximum(moments.n_pairs, 1)
-    half_shift = (pairs.mean_t - pairs.mean_tm1) / 2
-    covariance = (pairs.scatter_tm1 + pairs.scatter_t) / (2 * count) + jnp.outer(half_shift, half_shift)
-    mean = pairs.mean_tm1 + half_shift
+    mean = (pairs.mean_tm1 + pairs.mean_t) / 2
+    change = moments.change_scatter / count
+    covariance = (pairs.sum_scatter / count + change) / 4  # xx' + yy' = ((x + y)(x + y)' + (y - x)(y - x)') / 2
     n_components = check_components(n_components, moments.mean.shape[0])
-    model = solve_covariances(mean, covariance, moments.change_scatter / count, None, rcond=rcond)
+    model = solve_covariances(mean, covariance, change, None, rcond=rcond)
     eigenvalues = 1 - model.delta / 2
     order = jnp.argsort(-jnp.abs(eigenvalues))[:n_components]  # nan comes last
     return TICA(model.mean, model.components[order], eigenvalues[order], model.rank)
@@ -112,11 +112,13 @@ def solve_vamp(moments: Moments, n_components: int | None = None, *, rcond: floa
     """
     pairs = _pairs_of(moments)
     n_components = check_components(n_components, moments.mean.shape[0])
-    count = jnp.maximum(moments.n_pairs, 1)
-    past = whiten(pairs.mean_tm1, pairs.scatter_tm1 / count, rcond)
-    now = whiten(pairs.mean_t, pairs.scatter_t / count, rcond)
-    cross = past.scale[:, None] * (pairs.cross_scatter / count) * now.scale[None]
-    u, singular_values, vt = jnp.linalg.svd(inner(past.matrix, inner(cross.T, now.matrix)))
+    c00, c01, c11 = _covariances(moments)
+    past, now = whiten(pairs.mean_tm1, c00, rcond), whiten(pairs.mean_t, c11, rcond)
+    coherence = inner(past.matrix, inner((past.scale[:, None] * c01 * now.scale[None]).T, now.matrix))
+    # A correlation of 0 shall not mix with what was cut off, which is 0 too: that is made 2, and comes first.
+    cut = ~past.kept & ~now.kept
+    u, singular_values, vt = jnp.linalg.svd(coherence + jnp.diag(jnp.where(cut, 2, 0).astype(coherence.dtype)))
+    u, singular_values, vt = (jnp.roll(x, -jnp.sum(cut), axis) for x, axis in ((u, 1), (singular_values, 0), (vt, 0)))
     left, right = inner(u, past.matrix.T)[:n_components], inner(vt.T, now.matrix.T)[:n_components]
     signs = leading_signs(left)
     rank = jnp.minimum(jnp.sum(past.kept), jnp.sum(now.kept))
@@ -158,17 +160,16 @@ def vamp_score(model: VAMP, moments: Moments | None = None, *, r: Order = 2) -> 
     s = jnp.asarray(model.singular_values)
     if moments is None:
         return 1 + jnp.sum(s ** (1 if r == 1 else 2))
-    pairs = _pairs_of(moments)
     left, right = jnp.asarray(model.components_tm1), jnp.asarray(model.components_t)
     if left.shape[1] != moments.mean.shape[0]:
         raise ValueError(f"moments: expected {left.shape[1]} features, as the model has, got {moments.mean.shape[0]}")
-    count = jnp.maximum(moments.n_pairs, 1)
 
-    def seen(a: jax.Array, scatter: jax.Array, b: jax.Array) -> jax.Array:
-        return inner(a.T, inner((scatter / count).T, b.T))
+    def seen(a: jax.Array, covariance: jax.Array, b: jax.Array) -> jax.Array:
+        return inner(a.T, inner(covariance.T, b.T))
 
-    c01 = seen(left, pairs.cross_scatter, right)
-    c00, c11 = seen(left, pairs.scatter_tm1, left), seen(right, pairs.scatter_t, right)
+    c00, c01, c11 = (
+        seen(a, c, b) for a, c, b in zip((left, left, right), _covariances(moments), (left, right, right), strict=True)
+    )
     if r == "E":
         return 1 + 2 * jnp.sum(s * jnp.diagonal(c01)) - jnp.sum(s[:, None] * c00 * s[None] * c11)
     no_mean = jnp.zeros(len(s), s.dtype)
@@ -197,7 +198,7 @@ def tica(runs: Runs, lag: int = 1, n_components: int | None = None, *, rcond: fl
     >>> [round(float(value), 3) for value in tica(np.stack([np.sin(t / 30), np.sin(t / 7)], axis=1)).eigenvalues]
     [0.999, 0.99]
     """
-    return _solved(_solve_tica, runs, lag, n_components, rcond)
+    return _solved(_solve_tica, runs, lag, n_components, rcond, "reversible")
 
 
 def vamp(runs: Runs, lag: int = 1, n_components: int | None = None, *, rcond: float | None = None) -> VAMP:
@@ -217,19 +218,25 @@ def vamp(runs: Runs, lag: int = 1, n_components: int | None = None, *, rcond: fl
     >>> round(float(vamp_score(model, r=2)), 1)
     3.0
     """
-    return _solved(_solve_vamp, runs, lag, n_components, rcond)
+    return _solved(_solve_vamp, runs, lag, n_components, rcond, True)
 
 
 _solve_tica = jax.jit(solve_tica, static_argnames=("n_components", "rcond"))
 _solve_vamp = jax.jit(solve_vamp, static_argnames=("n_components", "rcond"))
 
 
-def _solved(solver: Any, runs: Runs, lag: int, n_components: int | None, rcond: float | None) -> Any:
-    moments = moments_of(runs, lag=lag, rcond=rcond, pairs=True)
+def _solved(
+    solver: Any,
+    runs: Runs,
+    lag: int,
+    n_components: int | None,
+    rcond: float | None,
+    pairs: bool | Literal["reversible"],
+) -> Any:
+    moments = moments_of(runs, lag=lag, rcond=rcond, pairs=pairs)
     with jax.enable_x64(True):
         model = jax.tree.map(np.asarray, solver(moments, n_components, rcond=rcond))
-    if model.rank == 0:
-        raise ValueError("runs: every feature is constant; give input that varies")
+    check_varies(model.rank)
     return model
 
 
@@ -237,3 +244,18 @@ def _pairs_of(moments: Moments) -> PairMoments:
     if moments.pairs is None:
         raise ValueError("moments: hold no pairs; make them with init_moments(..., pairs=True)")
     return moments.pairs
+
+
+def _covariances(moments: Moments) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """C00, C01 and C11 of the earlier and the later frames of all pairs, each about its own mean."""
+    pairs, count = _pairs_of(moments), jnp.maximum(moments.n_pairs, 1)
+    if pairs.sum_change is None:
+        raise ValueError("moments: hold what solve_tica needs only; make them with init_moments(..., pairs=True)")
+    drift = pairs.mean_t - pairs.mean_tm1
+    total, change = pairs.sum_scatter / count, moments.change_scatter / count - jnp.outer(drift, drift)
+    mixed = pairs.sum_change / count
+    return (
+        (total + change - mixed - mixed.T) / 4,
+        (total - change + mixed - mixed.T) / 4,
+        (total + change + mixed + mixed.T) / 4,
+    )

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+_FEW = 100  # features below which the default cut-off does not get smaller
 _TIE = 1e-4  # entries of a component within this share of the largest count as equal to it
 
 
@@ -25,13 +26,16 @@ class Whitening(NamedTuple):
 def whiten(mean: jax.Array, covariance: jax.Array, rcond: float | None) -> Whitening:
     """Whitens by the eigenvectors of the correlation matrix; cuts off eigenvalues up to `rcond` times the largest.
 
-    `rcond` None is n_features times the machine epsilon.
+    `rcond` None is the machine epsilon times the number of features, or times 100 where those are fewer: the entries
+    of the matrix are sums over many frames, whose rounding does not get less with fewer features.
     """
-    eps = float(jnp.finfo(covariance.dtype).eps)
-    cut = mean.shape[0] * eps if rcond is None else rcond
+    limits = jnp.finfo(covariance.dtype)
+    eps = float(limits.eps)
+    cut = max(mean.shape[0], _FEW) * eps if rcond is None else rcond
     variance = jnp.diagonal(covariance)
-    # Centring rounds: a constant feature on an offset keeps a variance of the order of (eps offset)^2.
-    varies = variance > jnp.square(4 * eps * mean)
+    # Centring rounds: a constant feature on an offset keeps a variance of the order of (eps offset)^2. Below tiny / eps
+    # a variance has no digits left.
+    varies = variance > jnp.maximum(jnp.square(4 * eps * mean), float(limits.tiny) / eps)
     scale = jnp.where(varies, jax.lax.rsqrt(jnp.where(varies, variance, 1)), 0)
     values, vectors = jnp.linalg.eigh(scale[:, None] * covariance * scale[None])
     kept = (values > cut * values[-1]) & (values > 0)

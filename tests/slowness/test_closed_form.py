@@ -108,9 +108,8 @@ def test_chunks_equal_one_shot(rng, lag):
         assert int(whole.n_pairs) == len(pairs)
         np.testing.assert_allclose(whole.change_scatter, change.T @ change, rtol=1e-10)
         past, now = (x[list(frames)] - x[list(frames)].mean(axis=0) for frames in zip(*pairs, strict=True))
-        np.testing.assert_allclose(whole.pairs.scatter_tm1, past.T @ past, rtol=1e-10)
-        np.testing.assert_allclose(whole.pairs.scatter_t, now.T @ now, rtol=1e-10)
-        np.testing.assert_allclose(whole.pairs.cross_scatter, past.T @ now, rtol=1e-9)
+        np.testing.assert_allclose(whole.pairs.sum_scatter, (past + now).T @ (past + now), rtol=1e-10)
+        np.testing.assert_allclose(whole.pairs.sum_change, (past + now).T @ (now - past), rtol=1e-9, atol=1e-9)
 
 
 def test_runs_do_not_touch(rng):
