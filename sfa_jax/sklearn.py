@@ -3,7 +3,6 @@
 A shell only: the maths is that of `sfa_jax.slowness`, in float64 whatever jax's default is.
 """
 
-import operator
 from typing import Any, Self
 
 import jax
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sfa_jax import slowness
-from sfa_jax.slowness._runs import check_rcond, check_varies, stream
+from sfa_jax.slowness._batch import as_whole
+from sfa_jax.slowness._runs import as_rcond, check_varies, stream
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -155,14 +155,17 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
 
     def _check_options(self) -> None:
-        if _whole("lag", self.lag) < 1:
+        if as_whole(self.lag, "lag") < 1:
             raise ValueError(f"lag: expected at least 1 row, got {self.lag}")
-        if self.n_components is not None and not 1 <= _whole("n_components", self.n_components) <= self.n_features_in_:
+        if (
+            self.n_components is not None
+            and not 1 <= as_whole(self.n_components, "n_components") <= self.n_features_in_
+        ):
             raise ValueError(
                 f"n_components: expected 1 to {self.n_features_in_}, the number of features of X, got "
                 f"{self.n_components}; ask for fewer, for all by None, or expand X first (PolynomialFeatures)"
             )
-        check_rcond(self.rcond)
+        as_rcond(self.rcond)
 
     def _moments_after(
         self, moments: slowness.Moments | None, runs: list[np.ndarray], *, follows: bool = False
@@ -186,8 +189,7 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _solved(self, moments: slowness.Moments) -> slowness.LinearSFA:
         # All components, and `_keep` takes the first: another number of them needs no new compilation.
         with jax.enable_x64(True):
-            rcond = None if self.rcond is None else float(self.rcond)
-            return jax.device_get(jax.jit(slowness.solve)(moments, rcond=rcond))
+            return jax.device_get(jax.jit(slowness.solve)(moments, rcond=as_rcond(self.rcond)))
 
     def _keep(self, moments: slowness.Moments, model: slowness.LinearSFA) -> Self:
         self._moments = moments
@@ -216,10 +218,3 @@ def _split(X: np.ndarray, run_id: ArrayLike | None) -> list[np.ndarray]:
     if run_id.shape != (len(X),):
         raise ValueError(f"run_id: expected shape ({len(X)},), one entry a row of X, got {run_id.shape}")
     return np.split(X, np.flatnonzero(run_id[1:] != run_id[:-1]) + 1)
-
-
-def _whole(name: str, value: Any) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected a whole number, got {value!r}") from None

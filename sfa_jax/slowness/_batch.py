@@ -5,6 +5,9 @@ the shape of the leading axes. Half precision is computed, and given back, in fl
 only on shapes and types.
 """
 
+import operator
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
@@ -16,7 +19,15 @@ def check_floating(dtype: DTypeLike, name: str) -> None:
     if not jnp.issubdtype(dtype, jnp.floating):
         complex_ = jnp.issubdtype(dtype, jnp.complexfloating)
         hint = "give its real and imaginary parts as features" if complex_ else "convert it with .astype(float)"
+        hint += ", images also / 255" if dtype == jnp.uint8 else ""
         raise TypeError(f"{name}: expected floating-point values, got {dtype}; {hint}")
+
+
+def as_whole(value: Any, name: str) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected a whole number, got {value!r}") from None
 
 
 def as_samples(y: ArrayLike, name: str) -> jax.Array:

@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sfa_jax.slowness._moments import Moments, as_frames
-from sfa_jax.slowness._runs import Runs, check_varies, moments_of
+from sfa_jax.slowness._runs import Runs, as_rcond, check_varies, moments_of
 from sfa_jax.slowness._whitening import check_components, leading_signs, whiten
 
 
@@ -96,6 +96,11 @@ def solve_covariances(
 solve_jitted = jax.jit(solve, static_argnames=("n_components", "rcond"))  # for the host's functions
 
 
+def as_unit_range(x: jax.Array, model: Affine) -> jax.Array:
+    """uint8 pixels in [0, 1], in the precision of a model."""
+    return x.astype(jnp.asarray(model.mean).dtype) / 255
+
+
 def transform_linear(model: Affine, x: ArrayLike) -> jax.Array:
     """(x - mean) components'."""
     mean, components = jnp.asarray(model.mean), jnp.asarray(model.components)
@@ -127,7 +132,7 @@ def fit(
     Raises:
       ValueError: no run is longer than the lag, values are not finite, every feature is constant, shapes differ, or an
         option is out of its range.
-      TypeError: a run is not floating-point.
+      TypeError: a run is not floating-point, or an option no number.
 
     >>> t = np.linspace(0, 2 * np.pi, 500)
     >>> model = fit(np.stack([np.sin(t) + np.cos(11 * t), np.cos(11 * t)], axis=1))
@@ -135,7 +140,8 @@ def fit(
     >>> bool(abs(np.corrcoef(slowest, np.sin(t))[0, 1]) > 0.9999)
     True
     """
-    moments = moments_of(runs, lag=lag, rcond=rcond)
+    rcond = as_rcond(rcond)
+    moments = moments_of(runs, lag=lag)
     with jax.enable_x64(True):
         model = solve_jitted(moments, n_components, rcond=rcond)
         model = LinearSFA(*(np.asarray(field) for field in model))  # type: ignore[arg-type]

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from sfa_jax.slowness._batch import check_floating
+from sfa_jax.slowness._batch import as_whole, check_floating
+
+_MOST = 40_000  # monomials: a covariance of 12.8 GB in float64
 
 
 def polynomial_expansion(x: ArrayLike, degree: int = 2) -> jax.Array:
@@ -20,11 +22,11 @@ def polynomial_expansion(x: ArrayLike, degree: int = 2) -> jax.Array:
       degree: the highest; a static integer of at least 1.
 
     Returns:
-      `[..., n]` with n = `n_monomials(n_features, degree)`.
+      `[..., n]` with n = `n_monomials(n_features, degree)`; float32 for half precision.
 
     Raises:
       ValueError: `degree` is below 1 or `x` has no features.
-      TypeError: `x` is not floating-point.
+      TypeError: `x` is not floating-point, or `degree` no whole number.
 
     References:
       Wiskott & Sejnowski, Neural Computation 2002, section 3.
@@ -34,9 +36,10 @@ def polynomial_expansion(x: ArrayLike, degree: int = 2) -> jax.Array:
     """
     x = jnp.asarray(x)
     check_floating(x.dtype, "x")
+    x = x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
     if x.ndim < 1 or x.shape[-1] < 1:
         raise ValueError(f"x: expected shape [..., n_features] with at least one feature, got {x.shape}")
-    check_degree(degree)
+    degree = check_degree(degree)
     by_degree, starts = [x], list(range(x.shape[-1]))
     for _ in range(degree - 1):
         # x_i times every monomial of the degree before whose first factor is x_i or a later one
@@ -51,6 +54,29 @@ def n_monomials(n_features: int, degree: int) -> int:
     return math.comb(n_features + degree, degree) - 1
 
 
-def check_degree(degree: int) -> None:
-    if isinstance(degree, bool) or not isinstance(degree, int) or degree < 1:
-        raise ValueError(f"degree: expected an integer of at least 1, got {degree!r}")
+def check_degree(degree: int) -> int:
+    """The degree, if it is one.
+
+    Raises:
+      ValueError: below 1.
+      TypeError: not a whole number.
+    """
+    degree = as_whole(degree, "degree")
+    if degree < 1:
+        raise ValueError(f"degree: expected an integer of at least 1, got {degree}")
+    return degree
+
+
+def check_expansion(n_inputs: int, degree: int) -> int:
+    """How many features an expansion has, if their covariance can be held.
+
+    Raises:
+      ValueError: it cannot.
+    """
+    n_expanded = n_monomials(n_inputs, degree)
+    if n_expanded > _MOST:
+        raise ValueError(
+            f"n_inputs and degree: expected at most {_MOST} monomials, for whose covariance there is memory, got "
+            f"{n_expanded:.4g} of {n_inputs} inputs up to degree {degree}; take fewer inputs or a lower degree"
+        )
+    return n_expanded

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from sfa_jax.slowness._batch import check_floating
-from sfa_jax.slowness._closed_form import LinearSFA, solve_jitted, transform_linear
-from sfa_jax.slowness._expansion import check_degree, n_monomials, polynomial_expansion
+from sfa_jax.slowness._batch import as_whole, check_floating
+from sfa_jax.slowness._closed_form import LinearSFA, as_unit_range, solve_jitted, transform_linear
+from sfa_jax.slowness._expansion import check_degree, check_expansion, n_monomials, polynomial_expansion
 from sfa_jax.slowness._moments import Moments, update_moments
-from sfa_jax.slowness._runs import as_image_runs, check_rcond, no_moments, stream
+from sfa_jax.slowness._runs import as_image_runs, as_rcond, no_moments, stream
 
 
 class Layer(NamedTuple):
@@ -81,10 +81,21 @@ def transform_layer(solved: SolvedLayer, x: jax.Array) -> jax.Array:
 def transform_hierarchical(model: HierarchicalSFA, x: ArrayLike) -> jax.Array:
     """`[..., height, width, channel]` -> `[..., n_components]`, or `[..., rows * columns * n_components]`."""
     x = jnp.asarray(x)
+    if x.dtype == jnp.uint8:
+        x = as_unit_range(x, model.layers[0].reduction)
     check_floating(x.dtype, "x")
     if x.ndim < 3:
         raise ValueError(f"x: expected shape [..., height, width, channel], got {x.shape}")
-    for solved in model.layers:
+    frame = x.shape[-3:]
+    for number, solved in enumerate(model.layers):
+        n_seen = solved.reduction.mean.shape[0]
+        height, width, channel = x.shape[-3:]
+        field = solved.layer.field
+        if field > min(height, width) or n_seen != (field**2 if field else height * width) * channel:
+            raise ValueError(
+                f"x: expected frames of the size that the model was fitted to, got {frame}: layers[{number}] was "
+                f"fitted to {n_seen} values and would see some of {(height, width, channel)}"
+            )
         x = transform_layer(solved, x)
     return x.reshape(*x.shape[:-3], -1)
 
@@ -116,8 +127,9 @@ def fit_hierarchical(
       Wiskott & Sejnowski, Neural Computation 2002, section 6; Franzius, Sprekeler & Wiskott, PLoS Computational Biology
       2007, "Model architecture and training".
     """
-    check_rcond(rcond)
+    rcond = as_rcond(rcond)
     arrays = as_image_runs(runs, lag=lag)
+    layers = [layers] if isinstance(layers, Layer) else layers
     if not layers:
         raise ValueError("layers: expected at least one Layer, got none")
     shape = tuple(arrays[0].shape[1:])
@@ -189,7 +201,7 @@ def _seen(layer: Layer, x: jax.Array) -> jax.Array:
 
 def _checked(layer: Layer, name: str, shape: tuple[int, ...]) -> Layer:
     """The layer, if it fits what it looks at."""
-    layer = Layer(*layer)
+    layer = Layer(*(as_whole(value, f"{name}.{field}") for field, value in Layer(*layer)._asdict().items()))
     height, width, channel = shape
     check_degree(layer.degree)
     if not 0 <= layer.field <= min(height, width):
@@ -201,7 +213,7 @@ def _checked(layer: Layer, name: str, shape: tuple[int, ...]) -> Layer:
     n_seen = layer.field**2 * channel if layer.field else height * width * channel
     if not 1 <= layer.n_inputs <= n_seen:
         raise ValueError(f"{name}.n_inputs: expected 1 to {n_seen}, the values of a field, got {layer.n_inputs}")
-    n_expanded = n_monomials(layer.n_inputs, layer.degree)
+    n_expanded = check_expansion(layer.n_inputs, layer.degree)
     if not 1 <= layer.n_components <= n_expanded:
         raise ValueError(
             f"{name}.n_components: expected 1 to {n_expanded}, the monomials of its inputs, got {layer.n_components}"

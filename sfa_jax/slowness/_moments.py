@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-from sfa_jax.slowness._batch import as_weights, check_floating, inner, masked, mean_of, outer_sum, total_of
+from sfa_jax.slowness._batch import as_weights, as_whole, check_floating, inner, masked, mean_of, outer_sum, total_of
 
 _BLOCK = 4096  # frames
 
@@ -68,8 +68,10 @@ def init_moments(
 
     Raises:
       ValueError: `n_features` or `lag` is below 1, or `pairs` is none of the three.
-      TypeError: `dtype` is not floating, or of half precision, which cannot count frames.
+      TypeError: `n_features` or `lag` is no whole number; `dtype` is not floating, or of half precision, which
+        cannot count frames.
     """
+    n_features, lag = as_whole(n_features, "n_features"), as_whole(lag, "lag")
     if n_features < 1:
         raise ValueError(f"n_features: expected at least 1, got {n_features}")
     if lag < 1:

@@ -2,17 +2,20 @@
 
 import dataclasses
 import functools
+import math
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from sfa_jax.slowness._closed_form import LinearSFA, solve_jitted, transform_linear
-from sfa_jax.slowness._expansion import check_degree, n_monomials, polynomial_expansion
+from sfa_jax.slowness._batch import as_whole
+from sfa_jax.slowness._closed_form import LinearSFA, as_unit_range, solve_jitted, transform_linear
+from sfa_jax.slowness._expansion import check_degree, check_expansion, polynomial_expansion
 from sfa_jax.slowness._moments import Moments, update_moments
 from sfa_jax.slowness._pca import PCA, fit_pca
-from sfa_jax.slowness._runs import Runs, add_frames, as_runs, check_rcond, check_varies, no_moments, stream
+from sfa_jax.slowness._runs import Runs, add_frames, as_rcond, as_runs, check_varies, no_moments, stream
 
 Reduction = Literal["pca", "sfa"]
 
@@ -34,7 +37,18 @@ class PolynomialSFA:
 
 
 def transform_polynomial(model: PolynomialSFA, x: ArrayLike) -> jax.Array:
+    x = jnp.asarray(x)
+    if x.dtype == jnp.uint8:
+        x = as_unit_range(_flat_pixels(x, model.reduction.mean.shape[0]), model.reduction)
     return transform_linear(model.slow, polynomial_expansion(transform_linear(model.reduction, x), model.degree))
+
+
+def _flat_pixels(x: jax.Array, n_features: int) -> jax.Array:
+    """`[..., n_features]`, from as many of the last axes as it takes."""
+    for first in range(x.ndim - 1, -1, -1):
+        if math.prod(x.shape[first:]) == n_features:
+            return x.reshape(*x.shape[:first], n_features)
+    raise ValueError(f"x: expected frames of {n_features} values in all, got shape {x.shape}")
 
 
 def fit_polynomial(
@@ -80,15 +94,14 @@ def fit_polynomial(
     >>> bool(abs(np.corrcoef(y[:, 0], np.sin(t))[0, 1]) > 0.999)
     True
     """
-    check_degree(degree)
-    check_rcond(rcond)
+    degree, rcond = check_degree(degree), as_rcond(rcond)
     arrays = as_runs(runs, lag=lag, flatten=True)
     n_features = arrays[0].shape[1]
-    n_inputs = n_features if n_inputs is None else n_inputs
+    n_inputs = n_features if n_inputs is None else as_whole(n_inputs, "n_inputs")
     if not 1 <= n_inputs <= n_features:
         raise ValueError(f"n_inputs: expected 1 to {n_features}, the features of the input, got {n_inputs}")
-    n_expanded = n_monomials(n_inputs, degree)
-    n_components = n_expanded if n_components is None else n_components
+    n_expanded = check_expansion(n_inputs, degree)
+    n_components = n_expanded if n_components is None else as_whole(n_components, "n_components")
     if not 1 <= n_components <= n_expanded:
         raise ValueError(
             f"n_components: expected 1 to {n_expanded}, the monomials of {n_inputs} inputs up to degree {degree}, got "

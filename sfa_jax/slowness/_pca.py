@@ -139,5 +139,5 @@ def random_basis(n_features: int, size: int) -> jax.Array:
 
 def _mean_of_some(runs: Sequence[np.ndarray]) -> np.ndarray:
     """Near the mean of the data: taken off first, so that large offsets do not cost precision."""
-    some = np.concatenate([run[:: max(1, len(run) // 64)] for run in runs[:64]]).astype(np.float64)
+    some = np.concatenate([run[:: max(1, len(run) // 64)] for run in runs if len(run)][:64]).astype(np.float64)
     return some.mean(axis=0) / (255 if runs[0].dtype == np.uint8 else 1)

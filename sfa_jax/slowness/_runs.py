@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from sfa_jax.slowness._batch import check_floating
+from sfa_jax.slowness._batch import as_whole, check_floating
 from sfa_jax.slowness._moments import Moments, init_moments, update_moments
 
 Runs = ArrayLike | Sequence[ArrayLike]
@@ -30,6 +30,7 @@ def as_runs(runs: Runs, *, lag: int = 1, flatten: bool = False) -> list[np.ndarr
     Raises:
       ValueError, TypeError: as `sfa_jax.slowness.fit`.
     """
+    lag = as_whole(lag, "lag")
     if not isinstance(runs, (list, tuple)):
         runs = [runs]  # type: ignore[list-item]
     arrays = [np.asarray(run) for run in runs]
@@ -75,9 +76,20 @@ def as_image_runs(runs: Runs, *, lag: int = 1) -> list[np.ndarray]:
     return arrays
 
 
-def check_rcond(rcond: float | None) -> None:
-    if rcond is not None and not 0 <= rcond < 1:
+def as_rcond(rcond: Any) -> float | None:
+    """As a number that can be hashed.
+
+    Raises:
+      ValueError: not in [0, 1).
+      TypeError: not a number.
+    """
+    if rcond is None:
+        return None
+    if isinstance(rcond, str) or np.ndim(rcond):
+        raise TypeError(f"rcond: expected a number or None, got {rcond!r}")
+    if not 0 <= rcond < 1:
         raise ValueError(f"rcond: expected a share of the largest eigenvalue, in [0, 1), got {rcond}")
+    return float(rcond)
 
 
 def check_varies(rank: ArrayLike, name: str = "runs") -> None:
@@ -117,15 +129,12 @@ def stream(
     return state
 
 
-def moments_of(
-    runs: Runs, *, lag: int, rcond: float | None = None, pairs: bool | Literal["reversible"] = False
-) -> Moments:
+def moments_of(runs: Runs, *, lag: int, pairs: bool | Literal["reversible"] = False) -> Moments:
     """The moments of all runs, in float64.
 
     Raises:
       ValueError, TypeError: as `sfa_jax.slowness.fit`.
     """
-    check_rcond(rcond)
     arrays = as_runs(runs, lag=lag)
     with jax.enable_x64(True):
         moments = no_moments(arrays[0].shape[1], lag=lag, pairs=pairs)

@@ -13,7 +13,7 @@ import numpy as np
 from sfa_jax.slowness._batch import inner
 from sfa_jax.slowness._closed_form import solve_covariances
 from sfa_jax.slowness._moments import Moments, PairMoments
-from sfa_jax.slowness._runs import Runs, check_varies, moments_of
+from sfa_jax.slowness._runs import Runs, as_rcond, check_varies, moments_of
 from sfa_jax.slowness._whitening import check_components, leading_signs, whiten
 
 Order = Literal[1, 2, "E"]
@@ -233,7 +233,8 @@ def _solved(
     rcond: float | None,
     pairs: bool | Literal["reversible"],
 ) -> Any:
-    moments = moments_of(runs, lag=lag, rcond=rcond, pairs=pairs)
+    rcond = as_rcond(rcond)
+    moments = moments_of(runs, lag=lag, pairs=pairs)
     with jax.enable_x64(True):
         model = jax.tree.map(np.asarray, solver(moments, n_components, rcond=rcond))
     check_varies(model.rank)

@@ -50,16 +50,8 @@ def whitened_slowness_loss(
     dim = y_t.shape[-1]
     both, counts = jnp.stack([y_t, y_tm1]), jnp.stack([weights, weights])
     centred = masked(both - mean_of(both, counts), counts)
-    # In units of the largest deviation no square leaves the range of the type. The loss has no scale, so that these
-    # units have no gradient. Deviations that are only the rounding of the mean are none.
-    largest, magnitude = (
-        jax.lax.stop_gradient(jnp.max(jnp.abs(x), initial=0)) for x in (centred, masked(both, counts))
-    )
-    limits = jnp.finfo(largest.dtype)
-    varies = largest > jnp.maximum(limits.tiny, 4 * limits.eps * magnitude)
-    units = jnp.where(varies, largest, 1)
-    centred = jnp.where(varies, centred, 0)
-    c = outer_sum(centred / units) / jnp.maximum(jnp.sum(counts), 1)
+    units, centred = _own_units(centred, masked(both, counts))
+    c = outer_sum(centred) / jnp.maximum(jnp.sum(counts), 1)
     cdot = outer_sum(masked(y_t - y_tm1, weights) / units) / jnp.maximum(jnp.sum(weights), 1)
     variance = jnp.trace(c) / dim
     noise = jnp.where(variance > 0, epsilon * variance, 1) * jnp.eye(dim, dtype=c.dtype)  # all there is in a constant
@@ -102,10 +94,9 @@ def vamp2_loss(y_t: ArrayLike, y_tm1: ArrayLike, *, epsilon: float = 1e-3, mask:
     dim, count = y_t.shape[-1], jnp.maximum(jnp.sum(weights), 1)
 
     def half_white(y: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Centred samples `[n, dim]` in units that keep squares in range, and the factor of their covariance."""
-        centred = masked(y - mean_of(y, weights), weights).reshape(-1, dim)
-        largest = jax.lax.stop_gradient(jnp.max(jnp.abs(centred), initial=0))
-        centred = centred / jnp.where(largest > 0, largest, 1)
+        """Centred samples `[n, dim]`, in own units, and the factor of their covariance."""
+        centred = masked(y - mean_of(y, weights), weights)
+        centred = _own_units(centred, masked(y, weights))[1].reshape(-1, dim)
         c = outer_sum(centred) / count
         variance = jnp.trace(c) / dim
         noise = jnp.where(variance > 0, epsilon * variance, 1) * jnp.eye(dim, dtype=c.dtype)
@@ -114,6 +105,19 @@ def vamp2_loss(y_t: ArrayLike, y_tm1: ArrayLike, *, epsilon: float = 1e-3, mask:
     (now, factor_t), (past, factor_tm1) = half_white(y_t), half_white(y_tm1)
     left = jax.scipy.linalg.solve_triangular(factor_tm1, inner(past, now) / count, lower=True)
     return -1 - jnp.sum(jnp.square(jax.scipy.linalg.solve_triangular(factor_t, left.T, lower=True)))
+
+
+def _own_units(centred: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The largest deviation, and the deviations in units of it, whose squares are in the range of the type.
+
+    The losses have no scale, so that the units have no gradient. Deviations that are only the rounding of the mean are
+    none.
+    """
+    largest, magnitude = (jax.lax.stop_gradient(jnp.max(jnp.abs(x), initial=0)) for x in (centred, y))
+    limits = jnp.finfo(largest.dtype)
+    varies = largest > jnp.maximum(limits.tiny, 4 * limits.eps * magnitude)
+    units = jnp.where(varies, largest, 1)
+    return units, jnp.where(varies, centred, 0) / units
 
 
 def log_variance_penalty(y: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sfa_jax.slowness._batch import as_whole
+
 _FEW = 100  # features below which the default cut-off does not get smaller
 _TIE = 1e-4  # entries of a component within this share of the largest count as equal to it
 
@@ -56,9 +58,11 @@ def check_components(n_components: int | None, n_features: int) -> int:
 
     Raises:
       ValueError: not in 1..n_features.
+      TypeError: not a whole number.
     """
     if n_components is None:
         return n_features
+    n_components = as_whole(n_components, "n_components")
     if not 1 <= n_components <= n_features:
         raise ValueError(f"n_components: expected 1 to {n_features}, got {n_components}")
     return n_components
