@@ -71,6 +71,94 @@ def test_rank_deficient(quadratic):
     assert np.isnan(model.delta[5:]).all()
 
 
+def test_constant_columns_have_no_slowness(rng):
+    """A mean that is a rounded sum would leave them a variance, and the smallest change of all."""
+    walk = np.cumsum(rng.normal(size=1000))
+    solve = jax.jit(lambda x: slowness.solve(slowness.update_moments(slowness.init_moments(2), x)).rank)
+    for constant in (7.3, -31.27, 88.13, 0.1, 99.99):
+        x = np.stack([walk, np.full(1000, constant)], axis=1)
+        assert int(slowness.fit(x).rank) == int(solve(x.astype(np.float32))) == 1
+        with pytest.raises(ValueError, match="every feature is constant"):
+            slowness.fit(x[:, 1:])
+
+
+def test_dependence_of_few_columns_is_found(rng):
+    """The rounding of long sums does not get less with fewer features, so neither does the default cut-off."""
+    solve = jax.jit(lambda x: slowness.solve(slowness.update_moments(slowness.init_moments(3), x)).rank)
+    for seed in range(5):
+        state = np.cumsum(np.random.default_rng(seed).random(1000) < 0.1) % 3
+        one_hot = np.eye(3)[state]
+        assert int(slowness.fit(one_hot).rank) == int(solve(one_hot.astype(np.float32))) == 2
+    walk = np.cumsum(rng.normal(size=1000))
+    for factor in (3, 0.1, 1 / 3, 1e-4):
+        assert int(slowness.fit(np.stack([walk, factor * walk], axis=1)).rank) == 1
+
+
+def test_units_of_the_columns_do_not_matter(rng):
+    x = np.cumsum(rng.normal(size=(500, 3)), axis=0) + rng.normal(size=(500, 3))
+    units = np.array([1e-9, 1.0, 1e9])
+    model, scaled = slowness.fit(x), slowness.fit(x * units)
+    assert int(scaled.rank) == 3
+    np.testing.assert_allclose(scaled.delta, model.delta, rtol=1e-8)
+    np.testing.assert_allclose(scaled.components * units, model.components, rtol=1e-6, atol=1e-9)
+
+
+def test_rcond_is_relative_to_the_largest(rng):
+    x = np.cumsum(rng.normal(size=(500, 1)), axis=0) + 0.3 * rng.normal(size=(500, 3))
+    values = np.linalg.eigvalsh(np.corrcoef(x, rowvar=False))
+    smallest = values[0] / values[-1]
+    assert values[-1] > 2  # so that a cut-off which is not relative would be another one
+    for solve in (slowness.fit, slowness.tica, slowness.vamp):
+        assert int(solve(x, rcond=0.7 * smallest).rank) == 3, solve
+        assert int(solve(x, rcond=np.float32(1.3 * smallest)).rank) < 3, solve
+
+
+def test_the_largest_entry_is_positive(rng):
+    x = np.cumsum(rng.normal(size=(400, 5)), axis=0) @ rng.normal(size=(5, 5))
+    weights = slowness.fit(x).components * x.std(axis=0)
+    largest = np.take_along_axis(weights, np.argmax(np.abs(weights), axis=1)[:, None], axis=1)
+    assert (largest > 0).all()
+    assert (weights[:, 0] < 0).any()
+
+
+def test_without_pairs_there_is_no_rank(rng):
+    empty = slowness.init_moments(2, lag=50)
+    model = jax.jit(slowness.solve)(slowness.update_moments(empty, rng.normal(size=(30, 2)).astype(np.float32)))
+    assert int(model.rank) == 0
+    assert np.isnan(model.delta).all()
+    np.testing.assert_array_equal(model.components, 0)
+
+
+@pytest.mark.parametrize("lag", [1, 3])
+def test_blocks_equal_one_shot(rng, lag, monkeypatch):
+    """On a CPU long input is added block by block; 107 frames are six blocks of 16 and a rest."""
+    x = np.cumsum(rng.normal(size=(107, 3)), axis=0)
+    mask = rng.random(107) > 0.1
+    with jax.enable_x64(True):
+        begun = slowness.update_moments(slowness.init_moments(3, lag=lag, pairs=True), x[:5])
+        whole = jax.jit(slowness.update_moments)(begun, x, mask=mask)
+        monkeypatch.setattr("sfa_jax.slowness._moments._BLOCK", 16)
+        blocks = jax.jit(lambda begun, x, mask: slowness.update_moments(begun, x, mask=mask))(begun, x, mask)
+    for (name, found), expected in zip(jax.tree.leaves_with_path(blocks), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-9, err_msg=str(name))
+
+
+def test_wide_products_are_whole(rng):
+    """From 64 features on, a product of a matrix with itself is put together from parts."""
+    x = np.cumsum(rng.normal(size=(200, 131)), axis=0)
+    with jax.enable_x64(True):
+        moments = jax.jit(slowness.update_moments)(slowness.init_moments(131), x)
+    np.testing.assert_allclose(moments.scatter, (x - x.mean(0)).T @ (x - x.mean(0)), rtol=1e-9, atol=1e-6)
+    np.testing.assert_allclose(moments.change_scatter, np.diff(x, axis=0).T @ np.diff(x, axis=0), rtol=1e-9, atol=1e-9)
+
+
+def test_large_offsets_in_float32(rng):
+    x = (rng.normal(size=(1000, 3)) + 1e6).astype(np.float32)
+    moments = jax.jit(slowness.update_moments)(slowness.init_moments(3), x)
+    centred = x.astype(float) - x.astype(float).mean(0)
+    np.testing.assert_allclose(moments.scatter, centred.T @ centred, atol=2e-3 * len(x))
+
+
 def test_signs_are_fixed(rng):
     x = np.cumsum(rng.normal(size=(400, 4)), axis=0)
     model, again = slowness.fit(x), slowness.fit(x[::-1].copy())
@@ -186,6 +274,19 @@ def test_only_floating_point(rng, dtype, hint):
             call()
 
 
+def test_only_whole_numbers(rng):
+    x = rng.normal(size=(20, 2))
+    for call, name in [
+        (lambda: slowness.fit(x, 2.0), "n_components: expected a whole number, got 2.0"),
+        (lambda: slowness.fit(x, lag=1.5), "lag: expected a whole number, got 1.5"),
+        (lambda: slowness.fit(x, rcond="small"), "rcond: expected a number or None, got 'small'"),
+        (lambda: slowness.init_moments(2, dtype=jnp.bfloat16), "dtype: expected float32 or float64, got bfloat16"),
+    ]:
+        with pytest.raises(TypeError, match=name):
+            call()
+    assert slowness.fit(x, np.int64(1)).components.shape == (1, 2)
+
+
 def test_other_floating_types(rng):
     x = np.cumsum(rng.normal(size=(200, 2)), axis=0)
     for found in (jnp.asarray(x, jnp.bfloat16), x.tolist()):
@@ -219,6 +320,10 @@ def test_errors_of_the_core():
         (lambda: slowness.init_moments(0), "n_features"),
         (lambda: slowness.init_moments(2, lag=0), "lag"),
         (lambda: slowness.update_moments(moments, jnp.ones((4, 2))), r"x: expected shape \[time, 3\]"),
+        (
+            lambda: slowness.update_moments(moments, jnp.ones((4, 3)), new_run=jnp.array([True])),
+            "new_run: expected one",
+        ),
         (lambda: slowness.merge_moments(moments, slowness.init_moments(2)), "a and b"),
         (lambda: slowness.solve(moments, 4), "n_components: expected 1 to 3"),
         (

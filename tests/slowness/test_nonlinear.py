@@ -110,6 +110,48 @@ def test_chunks_do_not_matter(rng, monkeypatch):
         np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
 
 
+def test_lag_and_rcond_of_polynomials(rng):
+    """The pipeline is the expansion of the reduced runs, solved at the same lag and with the same cut-off."""
+    x = np.cumsum(rng.normal(size=(120, 3)), axis=0) + 2 * rng.normal(size=(120, 3))
+    runs = [x[:50], x[50:52], x[52:]]
+    ranks = []
+    for options in ({"lag": 3}, {"rcond": 0.4}):
+        for reduction in ("pca", "sfa"):
+            model = slowness.fit_polynomial(runs, n_inputs=2, reduction=reduction, **options)
+            expected = slowness.fit([expanded(model, run) for run in runs], **options)
+            assert model.slow.rank == expected.rank
+            ranks.append(int(expected.rank))
+            np.testing.assert_allclose(model.slow.delta, expected.delta, rtol=1e-7)
+        linear = slowness.fit(runs, 2, **options)
+        np.testing.assert_allclose(model.reduction.components, linear.components, rtol=1e-7)
+    assert ranks[0] == 5 > min(ranks)
+
+
+def expanded(model, x):
+    with jax.enable_x64(True):
+        return np.asarray(slowness.polynomial_expansion(slowness.transform(model.reduction, x), model.degree))
+
+
+def test_uint8_frames_are_transformed_as_they_were_fitted(rng):
+    frames = rng.integers(0, 256, (60, 4, 5, 3), dtype=np.uint8)
+    for model in (
+        slowness.fit_polynomial(frames, 3, n_inputs=4),
+        slowness.fit_hierarchical(frames, slowness.Layer(0, 1, 4, 3)),
+    ):
+        y = transform64(model, frames)
+        np.testing.assert_allclose(y.std(axis=0), 1, rtol=0.05)
+        np.testing.assert_allclose(transform64(model, frames[7]), y[7], atol=1e-9)
+
+
+def test_pca_of_few_frames_on_an_offset(rng):
+    x = rng.normal(size=(4, 8)) + 1e8
+    model = fit_pca([x], 6)
+    axes = np.linalg.svd(x - x.mean(0), full_matrices=False)[2]
+    np.testing.assert_allclose(np.abs(np.sum(model.components[:3] * axes[:3], axis=1)), 1, rtol=1e-6)
+    np.testing.assert_array_equal(model.components[3:], 0)
+    np.testing.assert_array_equal(model.variance[3:], 0)
+
+
 def test_fields():
     x = jnp.arange(5 * 6 * 2).reshape(5, 6, 2)
     found = fields(x, 2, 3)
@@ -155,6 +197,23 @@ def test_positions_are_pooled(bar):
     runs = [x[:, r : r + 4, c : c + 4].reshape(600, -1) for r in (0, 4) for c in (0, 4)]
     expected = slowness.fit_polynomial(runs, 3, n_inputs=5, reduction="sfa")
     np.testing.assert_allclose(model.layers[0].slow.delta, expected.slow.delta, rtol=1e-7)
+    y = transform64(model, np.where(np.arange(600)[:, None, None, None] == 300, 255 - frames, frames))
+    assert np.abs(y).max() == 4  # what is unlike anything that was fitted to is clipped
+
+
+def test_lag_and_runs_of_a_hierarchy(bar):
+    frames, _ = bar
+    layer = slowness.Layer(4, 4, 5, 3)
+    model = slowness.fit_hierarchical([frames[:250], frames[250:]], [layer], lag=3)
+    x = frames / 255.0
+    runs = [
+        part[:, r : r + 4, c : c + 4].reshape(len(part), -1)
+        for part in (x[:250], x[250:])
+        for r in (0, 4)
+        for c in (0, 4)
+    ]
+    expected = slowness.fit_polynomial(runs, 3, n_inputs=5, reduction="sfa", lag=3)
+    np.testing.assert_allclose(model.layers[0].slow.delta, expected.slow.delta, rtol=1e-7)
 
 
 def test_errors(rng, bar):
@@ -164,6 +223,15 @@ def test_errors(rng, bar):
         (lambda: slowness.polynomial_expansion(x, 0), "degree: expected an integer of at least 1, got 0"),
         (lambda: slowness.fit_polynomial(x, 10), "n_components: expected 1 to 9, the monomials of 3 inputs"),
         (lambda: slowness.fit_polynomial(x, n_inputs=4), "n_inputs: expected 1 to 3"),
+        (
+            lambda: slowness.fit_polynomial(x, degree=99),
+            "expected at most 40000 monomials, .* got 1.717e.05 of 3 inputs",
+        ),
+        (lambda: slowness.transform(slowness.fit_polynomial(frames, 1, n_inputs=2), frames[:, :3]), "64 values in all"),
+        (
+            lambda: slowness.transform(slowness.fit_hierarchical(frames, layer), frames[..., :3, :, :] / 255.0),
+            r"frames of the size that the model was fitted to, got \(3, 8, 1\)",
+        ),
         (lambda: slowness.fit_polynomial(x, reduction="ica"), "reduction: expected 'pca' or 'sfa', got 'ica'"),
         (lambda: slowness.fit_polynomial(np.ones((9, 2))), "every feature is constant"),
         (lambda: slowness.fit_polynomial(x * np.nan), "expected finite values"),

@@ -25,12 +25,19 @@ def series(rng):
 @pytest.mark.parametrize("lag", [1, 5])
 def test_equals_deeptime(ellipsoids, lag):
     decomposition = pytest.importorskip("deeptime.decomposition", reason="deeptime is not installed")
-    theirs = decomposition.TICA(lagtime=lag).fit_fetch(ellipsoids)
+    transform = jax.jit(slowness.transform)
+    theirs = decomposition.TICA(lagtime=lag, scaling=None).fit_fetch(ellipsoids)
     ours = slowness.tica(ellipsoids, lag)
     np.testing.assert_allclose(ours.eigenvalues, theirs.singular_values, atol=1e-6)
+    with jax.enable_x64(True):
+        y = np.asarray(transform(ours, ellipsoids))
+    np.testing.assert_allclose(np.abs(y), np.abs(theirs.transform(ellipsoids)), atol=1e-3)  # they count n - 1 frames
     theirs = decomposition.VAMP(lagtime=lag).fit_fetch(ellipsoids)
     ours = slowness.vamp(ellipsoids, lag)
     np.testing.assert_allclose(ours.singular_values, theirs.singular_values, atol=1e-6)
+    with jax.enable_x64(True):
+        y = np.asarray(transform(ours, ellipsoids))
+    np.testing.assert_allclose(np.abs(y), np.abs(theirs.transform(ellipsoids)), atol=1e-3)
     for r in (1, 2, "E"):
         assert float(slowness.vamp_score(ours, r=r)) == pytest.approx(theirs.score(r), abs=1e-5)
 
@@ -59,6 +66,8 @@ def test_vamp_equals_numpy(series):
     coherence = root(past.T @ past) @ (past.T @ now) @ root(now.T @ now)
     model = slowness.vamp(series, 2)
     np.testing.assert_allclose(model.singular_values, np.linalg.svd(coherence, compute_uv=False), rtol=1e-9)
+    np.testing.assert_allclose(model.mean_tm1, series[:-2].mean(0), rtol=1e-12)
+    np.testing.assert_allclose(model.mean_t, series[2:].mean(0), rtol=1e-12)
     left, right = past @ model.components_tm1.T, now @ model.components_t.T
     np.testing.assert_allclose(left.T @ left / len(left), np.eye(3), atol=1e-9)
     np.testing.assert_allclose(left.T @ right / len(left), np.diag(model.singular_values), atol=1e-9)
@@ -80,6 +89,34 @@ def test_rank_deficient(series):
         np.testing.assert_allclose(getattr(model, values)[:3], getattr(expected, values), rtol=1e-9)
     assert np.isnan(slowness.tica(wide).eigenvalues[3:]).all()
     np.testing.assert_array_equal(slowness.vamp(wide).components_t[3:], 0)
+
+
+def test_no_correlation_is_not_cut_off():
+    """A feature that says nothing about later is a feature still, and does not mix with a constant one."""
+    x = np.tile([1.0, 0.0, -1.0, 0.0], 100)
+    model = slowness.vamp(np.stack([np.append(x, 1.0), np.zeros(401)], axis=1))
+    assert int(model.rank) == 1
+    np.testing.assert_allclose(np.abs(model.components_tm1), [[np.sqrt(2), 0], [0, 0]], atol=1e-12)
+    np.testing.assert_allclose(model.singular_values, 0, atol=1e-12)
+
+
+def test_rank_of_vamp_is_that_of_both_sides(series):
+    """The third feature varies in the first frame alone, so in no later one."""
+    x = series.copy()
+    x[1:, 2] = 5
+    assert int(slowness.vamp(x).rank) == 2
+    assert int(slowness.vamp(x[::-1].copy()).rank) == 2
+
+
+def test_reversible_moments_serve_tica(series):
+    with jax.enable_x64(True):
+        few, all_ = (
+            jax.jit(slowness.update_moments)(slowness.init_moments(3, pairs=pairs), series)
+            for pairs in ("reversible", True)
+        )
+        np.testing.assert_allclose(slowness.solve_tica(few).eigenvalues, slowness.solve_tica(all_).eigenvalues)
+        with pytest.raises(ValueError, match="what solve_tica needs only"):
+            slowness.solve_vamp(few)
 
 
 def test_under_jit_and_vmap(series):
@@ -106,6 +143,8 @@ def test_vamp2_loss_is_minus_the_score(series):
         mask = np.arange(598) % 3 > 0
         masked = loss(series[2:], series[:-2], mask=mask)
         np.testing.assert_allclose(masked, loss(series[2:][mask], series[:-2][mask]), rtol=1e-8)
+        constant = np.full((1000, 3), 7.3)
+        np.testing.assert_allclose(loss(constant, constant), -1)
         collapsed = np.repeat(series[:, :1], 3, axis=1)
         assert loss(collapsed[2:], collapsed[:-2]) > loss(series[2:], series[:-2])
         for scale in (1e-30, 1e30):
