@@ -55,6 +55,9 @@ def sfa_codes(
 
     Returns:
       The features `[time, n_components]` of each training run, and of each held-out run.
+
+    Raises:
+      ValueError: the training signals are constant.
     """
     n_components = min(n_components, n_monomials(train[0].shape[1], degree))
     runs = [*train, *held_out]

@@ -1,5 +1,6 @@
 """What the jobs that learn a slow code share: the parts of the data, the final measures, and what is written."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -14,6 +15,8 @@ from sfa_jax.slowness import LinearSFA, memory_reliance, shuffle_control_delta
 from sfa_jax.training._embeddings import write_embeddings
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._steps import TrainState
+
+_log = logging.getLogger("sfa_jax")
 
 QUICK_FRAMES = 20_000  # training frames of a measure taken during training, and of the baselines
 _CONTROL_FRAMES = 4_000  # frames that the shuffle control runs on, counted over all orders
@@ -173,9 +176,13 @@ class MeasuredJob:
             "quadratic_sfa": lambda: evaluation.sfa_codes(few[0], few[1], self._dim, degree=2),
             "untrained": lambda: self._untrained_codes(*frames),
         }
-        embedded = {name: codes[name]() for name in wanted}
         measures: dict[str, float] = {}
-        for name, (y_train, y_held_out) in embedded.items():
+        for name in wanted:
+            try:
+                y_train, y_held_out = codes[name]()
+            except ValueError as error:  # a run is not lost because its first frames are all the same
+                _log.warning("the baseline %r is left out: %s", name, error)
+                continue
             found = evaluation.code_measures(y_train, y_held_out, self._truth(train), self._truth(held_out))
             measures |= {f"baseline/{name}/{measure}": value for measure, value in found.items()}
         return measures
