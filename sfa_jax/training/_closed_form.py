@@ -24,13 +24,13 @@ from sfa_jax.slowness import (
     update_moments,
 )
 from sfa_jax.slowness import _pca as pca
+from sfa_jax.slowness._batch import mean_of
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import Measured, MeasuredJob, check_baselines
 from sfa_jax.training._options import check_closed_form
 from sfa_jax.training._steps import Metrics, TrainState
 
 _CHUNK = 512  # frames that a model is applied to at once
-_OFFSET = 0.5  # taken off every pixel, so that float32 squares what is left
 
 
 class ClosedFormJob(MeasuredJob):
@@ -48,6 +48,7 @@ class ClosedFormJob(MeasuredJob):
       InputError: more components are asked for than there are.
     """
 
+    summed: tuple[str, ...] = ("data.", "sfa.", "objective.", "evaluation.holdout", "evaluation.gap")
     loss_name = "share of the variance that the components leave out"
 
     def __init__(self, config: Any, inputs: Inputs):
@@ -87,6 +88,7 @@ class ClosedFormJob(MeasuredJob):
             batch_stats={},
             readout={"mean": zeros(self._n_expanded), "matrix": jnp.eye(self._n_expanded, self._dim)},
             opt_state={
+                "shift": zeros(self._n_pixels),  # mean of the first chunk: float32 shall square what is left without it
                 "basis": pca.random_basis(self._n_pixels, size).astype(jnp.float32),
                 "sketch": pca.init_sketch(self._n_pixels, size)._asdict(),
                 "moments": _as_dict(init_moments(self._n_expanded, lag=self._config.objective.lag)),
@@ -100,7 +102,10 @@ class ClosedFormJob(MeasuredJob):
         number, first = state.step // self._steps_a_pass, state.step % self._steps_a_pass == 0
         state = jax.lax.cond(first & (number > 0), self._turn, lambda state, _: state, state, number)
         frames, valid = batch.frames[0], batch.valid[0]
-        x = frames.reshape(len(frames), -1).astype(jnp.float32) / 255 - _OFFSET
+        x = frames.reshape(len(frames), -1).astype(jnp.float32) / 255
+        sums = state.opt_state
+        shift = jnp.where(state.step == 0, mean_of(x, valid.astype(x.dtype))[0], sums["shift"])
+        state = state._replace(opt_state=sums | {"shift": shift})
         state, left_out = jax.lax.cond(
             number < self._sketches, self._add_to_sketch, self._add_to_moments, state, x, valid, batch.reset[0, 0]
         )
@@ -115,7 +120,7 @@ class ClosedFormJob(MeasuredJob):
             return state._replace(opt_state=sums | {"basis": pca.next_basis(sketch, sums["basis"]), "sketch": empty})
 
         def reduce() -> TrainState:
-            found = pca.principal_axes(sketch, sums["basis"], jnp.zeros(self._n_pixels), self._n_inputs)
+            found = pca.principal_axes(sketch, sums["basis"], sums["shift"], self._n_inputs)
             return state._replace(params={"mean": found.mean, "components": found.components})
 
         return jax.lax.cond(number < self._sketches, iterate, reduce)
@@ -125,10 +130,9 @@ class ClosedFormJob(MeasuredJob):
     ) -> tuple[TrainState, jax.Array]:
         del new_run
         sums, basis = state.opt_state, state.opt_state["basis"]
-        sketch = pca.update_sketch(
-            pca.Sketch(**sums["sketch"]), x, basis, jnp.zeros(self._n_pixels), valid.astype(x.dtype)
-        )
-        mean = sketch.total / jnp.maximum(sketch.n_frames, 1)
+        weights = valid.astype(x.dtype)
+        sketch = pca.update_sketch(pca.Sketch(**sums["sketch"]), x, basis, sums["shift"], weights)
+        mean = sums["shift"] + sketch.total / jnp.maximum(sketch.n_frames, 1)
         return state._replace(opt_state=sums | {"sketch": sketch._asdict()}), _left_out(x - mean[None], basis.T, valid)
 
     def _add_to_moments(
@@ -173,7 +177,7 @@ class ClosedFormModel:
     """A finished run: the function from frames to code.
 
     Attributes:
-      params: `mean [n_pixels]` and `components [n_inputs, n_pixels]`, of frames in [-0.5, 0.5].
+      params: `mean [n_pixels]` and `components [n_inputs, n_pixels]`, of frames in [0, 1].
       degree: of the monomials.
       readout: `mean [n_monomials]` and `matrix [n_monomials, dim]`: (y - mean) @ matrix is the code.
       frame_shape: `(height, width, channel)`.
@@ -217,7 +221,7 @@ class ClosedFormModel:
 @functools.partial(jax.jit, static_argnums=0)
 def _expand(degree: int, params: Any, frames: jax.Array) -> jax.Array:
     x = frames.reshape(len(frames), -1).astype(jnp.float32)
-    x = (x / 255 if frames.dtype == jnp.uint8 else x) - _OFFSET
+    x = x / 255 if frames.dtype == jnp.uint8 else x
     inputs = transform(PCA(params["mean"], params["components"], jnp.zeros(0)), x)
     return polynomial_expansion(inputs, degree)
 

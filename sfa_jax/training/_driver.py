@@ -44,6 +44,7 @@ class Job(Protocol):
     """What the driver asks of a job. Only `update` is pure and runs inside the driver's `jit`."""
 
     n_steps: int
+    summed: tuple[str, ...]  # fields of the config, or the beginning of their names, that must not change within a run
 
     def init(self) -> TrainState: ...
     def update(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]: ...
@@ -112,7 +113,7 @@ def _run(
         state, before, data = checkpoints.restore(start, state)
         readout_step = data["readout_step"]
         _log.info("resumed at step %d of %d from %s", start, n_steps, workdir)
-        _say_changes(differences(before, resolved), workdir, start, n_steps)
+        _say_changes(differences(before, resolved), job, workdir, start)
     write_json(workdir / "config.json", resolved)
     signals.check("no step was taken")
     update = jax.jit(make_update(job.update), donate_argnums=0, out_shardings=everywhere)
@@ -174,19 +175,28 @@ def _run(
     return summary
 
 
-def _say_changes(changed: Sequence[str], workdir: Path, start: int, n_steps: int) -> None:
+def _say_changes(changed: Sequence[str], job: Job, workdir: Path, start: int) -> None:
     """Tells which fields of the config are not those of the run that is resumed.
 
     Raises:
-      InputError: nothing is left to train, so that the run would be measured as what it is not.
+      InputError: nothing is left to train, so that the run would be measured as what it is not; or what the job has
+        summed so far is of other data.
     """
+    n_steps = job.n_steps
     matter = [name for name in changed if name not in _OUTPUT_OPTIONS]
+    summed = [name for name in matter if name.startswith(job.summed)]
     if start >= n_steps and matter:
         raise InputError(
             f"--workdir={workdir}: the run there has come to step {start} of {n_steps}, with another "
-            f"{', '.join(matter)}; give "
-            "another --workdir, set --config.train.steps higher to train on, or apply the run to other video with "
-            "python -m sfa_jax.embed"
+            f"{', '.join(matter)}; give another --workdir, "
+            f"{'' if job.summed else 'set --config.train.steps higher to train on, '}or apply the run to other video "
+            "with python -m sfa_jax.embed"
+        )
+    if start and summed:
+        raise InputError(
+            f"--workdir={workdir}: the run there has come to step {start} of {n_steps} and adds up its frames, so that "
+            f"it cannot go on with another {', '.join(summed)}; give another --workdir, or the values of "
+            f"{workdir / 'config.json'}"
         )
     for name in matter:
         _log.warning("config: %s differs from the run in %s; the new value is used", name, workdir)

@@ -70,6 +70,7 @@ class MeasuredJob:
       dim: size of the code.
     """
 
+    summed: tuple[str, ...] = ()
     loss_name = "loss"
     baselines: tuple[str, ...] = ("pca", "linear_sfa", "quadratic_sfa")
 

@@ -56,6 +56,39 @@ def test_equals_the_pure_functions(config, finished):
         assert abs(np.corrcoef(y[:, k], np.concatenate(expected)[:, k])[0, 1]) > 0.999
 
 
+def test_lag_runs_and_low_contrast(config, tmp_path):
+    """Short dark runs of four grey levels at lag 3: the code is white, and that of the pure functions."""
+    rng = np.random.default_rng(0)
+    walks = np.cumsum(rng.normal(size=(2, 90, 4)), axis=1) @ rng.normal(size=(4, 36))
+    walks = (walks - walks.min()) / (walks.max() - walks.min())
+    for number, walk in enumerate(walks):
+        np.save(
+            tmp_path / f"run{number}.npy", np.repeat(np.rint(1 + 20 * walk).astype(np.uint8), 3).reshape(90, 6, 6, 3)
+        )
+    config = config.copy_and_resolve_references()
+    config.update_from_flattened_dict(
+        {
+            "data.path": str(tmp_path / "run*.npy"),
+            "data.image_size": 0,
+            "data.clip_length": 16,
+            "objective.lag": 3,
+            "sfa.n_inputs": 4,
+            "evaluation.holdout": 0.0,
+            "evaluation.baselines": (),
+        }
+    )
+    train_and_evaluate(config, tmp_path / "run")
+    with np.load(tmp_path / "run" / "embeddings.npz") as arrays:
+        y = arrays["y"]
+    runs = [np.load(tmp_path / f"run{number}.npy") for number in range(2)]
+    model = slowness.fit_polynomial(runs, 5, n_inputs=4, lag=3)
+    with jax.enable_x64(True):
+        expected = np.concatenate([slowness.transform(model, run) for run in runs])
+    np.testing.assert_allclose(y, expected, atol=0.01)
+    np.testing.assert_allclose(y.mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(np.cov(y, rowvar=False, bias=True), np.eye(5), atol=5e-3)
+
+
 def test_what_a_run_writes(finished):
     summary = json.loads((finished / "summary.json").read_text())
     wanted = {"delta/0", "r2/x", "baseline/pca/r2/x", "baseline/linear_sfa/r2/x", "baseline/quadratic_sfa/r2/x"}
@@ -97,6 +130,12 @@ def test_stopped_and_resumed_is_the_same(config, finished, tmp_path, monkeypatch
     with pytest.raises(Stopped):
         train_and_evaluate(config, tmp_path)
     assert not (tmp_path / "summary.json").exists()
+    other = config.copy_and_resolve_references()
+    other.evaluation.holdout = 0.5
+    with pytest.raises(
+        InputError, match=r"adds up its frames, so that it cannot go on with another evaluation.holdout"
+    ):
+        train_and_evaluate(other, tmp_path)
     train_and_evaluate(config, tmp_path)
     assert summary_of(tmp_path) == summary_of(finished)
 
