@@ -37,6 +37,40 @@ def test_ramp():
     np.testing.assert_allclose(model.delta, [(np.pi / 1000) ** 2, 1.565e-4], rtol=0.005)
 
 
+def in_float32(x, n_components=None):
+    """The pure functions on float32 frames: `(model, y)`."""
+    x = jnp.asarray(x, jnp.float32)
+
+    @jax.jit
+    def solved(x):
+        model = slowness.solve(slowness.update_moments(slowness.init_moments(x.shape[1]), x), n_components)
+        return model, slowness.transform(model, x)
+
+    return jax.tree.map(np.asarray, solved(x))
+
+
+def test_public_cases_in_float32(quadratic):
+    t, x = quadratic
+    model, y = in_float32(x)
+    assert model.delta.dtype == np.float32
+    assert abs(np.corrcoef(y[:, 0], np.sin(t))[0, 1]) >= 0.9999
+    assert float(slowness.eta(y[:, :1])[0]) == pytest.approx(1.0, abs=0.01)
+    t = np.arange(1000)
+    ramp, _ = in_float32(np.stack([t, np.sqrt(2) * np.cos(np.pi * (t + 0.5) / 1000)], axis=1))
+    np.testing.assert_allclose(ramp.delta, [(np.pi / 1000) ** 2, 1.565e-4], rtol=0.005)
+    wide = np.concatenate([x, x[:, :2], np.full((len(x), 1), 7.3)], axis=1)
+    deficient, again = in_float32(wide)
+    assert int(deficient.rank) == 5
+    np.testing.assert_allclose(np.abs(again[:, :5]), np.abs(y), atol=2e-3)
+    np.testing.assert_array_equal(again[:, 5:], 0)
+    rng, rho = np.random.default_rng(0), 0.95
+    signal = pytest.importorskip("scipy.signal")
+    noise = signal.lfilter([np.sqrt(1 - rho**2)], [1, -rho], rng.normal(size=2_000_000))[:, None]
+    with jax.enable_x64(False):
+        expanded = jax.jit(slowness.polynomial_expansion, static_argnums=1)(jnp.asarray(noise, jnp.float32), 4)
+    np.testing.assert_allclose(in_float32(expanded, 3)[0].delta, 2 * (1 - rho ** np.arange(1, 4)), rtol=0.05)
+
+
 def test_output_is_white_ordered_and_slow(rng):
     x = np.cumsum(rng.normal(size=(3000, 6)), axis=0) @ rng.normal(size=(6, 6)) + rng.normal(size=(3000, 6))
     model = slowness.fit(x)
