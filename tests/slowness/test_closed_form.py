@@ -65,10 +65,10 @@ def test_public_cases_in_float32(quadratic):
     np.testing.assert_array_equal(again[:, 5:], 0)
     rng, rho = np.random.default_rng(0), 0.95
     signal = pytest.importorskip("scipy.signal")
-    noise = signal.lfilter([np.sqrt(1 - rho**2)], [1, -rho], rng.normal(size=2_000_000))[:, None]
+    noise = signal.lfilter([np.sqrt(1 - rho**2)], [1, -rho], rng.normal(size=400_000))[:, None]
     with jax.enable_x64(False):
         expanded = jax.jit(slowness.polynomial_expansion, static_argnums=1)(jnp.asarray(noise, jnp.float32), 4)
-    np.testing.assert_allclose(in_float32(expanded, 3)[0].delta, 2 * (1 - rho ** np.arange(1, 4)), rtol=0.05)
+    np.testing.assert_allclose(in_float32(expanded, 3)[0].delta, 2 * (1 - rho ** np.arange(1, 4)), rtol=0.1)
 
 
 def test_output_is_white_ordered_and_slow(rng):
