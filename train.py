@@ -1,6 +1,11 @@
 """Trains a config on a video and measures what it learned.
 
 python train.py --config=configs/sfa.py [--config.field=value ...] [--workdir=DIR]
+
+All devices of the machine are used. Several processes train as one when each is started with the same flags and
+
+--coordinator=HOST:PORT --num_processes=N --process_id=I     process 0 listens at the address; I is 0 to N-1
+--distributed                                                instead, where jax knows the cluster (Slurm, TPU pods)
 """
 
 import datetime
@@ -18,6 +23,11 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where to write; a run found there is resumed. New below runs/ if not given."
 )
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT where process 0 of a job listens.")
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes the job has.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this one is, counted from 0.")
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Take the three above from the cluster, such as Slurm.")
+_JOIN_TIMEOUT = flags.DEFINE_integer("join_timeout", 300, "Seconds to wait for all processes of the job.")
 
 
 def main(argv: list[str]) -> None:
@@ -27,16 +37,20 @@ def main(argv: list[str]) -> None:
 
 def _train() -> None:
     from sfa_jax import evaluation
-    from sfa_jax.training import train_and_evaluate
+    from sfa_jax.training import JobFlags, join, train_and_evaluate
 
+    job = (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID, _DISTRIBUTED, _JOIN_TIMEOUT)
+    processes = join(JobFlags(*(flag.value for flag in job)))
     config = _CONFIG.value
-    workdir = Path(_WORKDIR.value or f"runs/{config.name}/{datetime.datetime.now():%Y%m%d-%H%M%S}")
+    new = f"runs/{config.name}/{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    workdir = Path(processes.share(lambda: _WORKDIR.value or new))
     logging.getLogger("sfa_jax").info("workdir: %s", workdir)
     summary = train_and_evaluate(config, workdir)
-    print(evaluation.table(summary))
-    for sentence in evaluation.verdicts(summary, int(summary["dim"])):
-        print(sentence)
-    print(f"summary, checkpoints, embeddings and plots are in {workdir}")
+    if processes.first:
+        print(evaluation.table(summary))
+        for sentence in evaluation.verdicts(summary, int(summary["dim"])):
+            print(sentence)
+        print(f"summary, checkpoints, embeddings and plots are in {workdir}")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _run(main: Callable[[], None]) -> None:
-    from sfa_jax.training import DivergedError, Stopped
+    from sfa_jax.training import DivergedError, PeerError, Stopped
 
     _log_to_screen()
     _use_compilation_cache()
@@ -36,7 +36,7 @@ def _run(main: Callable[[], None]) -> None:
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(130 if stopped.signal_name == "SIGINT" else 0)
-    except (InputError, DivergedError) as error:
+    except (InputError, DivergedError, PeerError) as error:
         _fail(str(error))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -26,7 +26,7 @@ from sfa_jax.slowness import (
 from sfa_jax.slowness import _pca as pca
 from sfa_jax.slowness._batch import mean_of
 from sfa_jax.training._inputs import Inputs
-from sfa_jax.training._measured_job import Measured, MeasuredJob, check_baselines
+from sfa_jax.training._measured_job import Measured, MeasuredJob, Readout, check_baselines
 from sfa_jax.training._options import check_closed_form
 from sfa_jax.training._steps import Metrics, TrainState
 
@@ -50,6 +50,7 @@ class ClosedFormJob(MeasuredJob):
 
     summed: tuple[str, ...] = ("data.", "sfa.", "objective.", "evaluation.holdout", "evaluation.gap")
     loss_name = "share of the variance that the components leave out"
+    shared_axis = 2  # devices share the frames of a chunk; the lags across their borders are the compiler's to fetch
 
     def __init__(self, config: Any, inputs: Inputs):
         self._options = config.sfa
@@ -144,27 +145,24 @@ class ClosedFormJob(MeasuredJob):
         moments = update_moments(Moments(**sums["moments"]), y, new_run=new_run, mask=valid)
         return state._replace(opt_state=sums | {"moments": _as_dict(moments)}), _left_out(centred, components, valid)
 
-    def evaluate(self, state: TrainState, *, final: bool) -> tuple[TrainState, Any, dict[str, float]]:
+    def evaluate(self, state: TrainState, *, final: bool) -> tuple[Readout, Any, dict[str, float]]:
         """Solves at the end; before it there is nothing to measure."""
         if not final:
-            return state, None, {}
+            return jax.tree.map(np.asarray, state.readout), None, {}
         with jax.enable_x64(True):
             sums: Any = jax.tree.map(lambda value: np.asarray(value, np.float64), state.opt_state["moments"])
             # The moments are those of float32 numbers: what is below their rounding is not there.
             cut = self._n_expanded * float(jnp.finfo(jnp.float32).eps)
             solve_jitted = jax.jit(solve, static_argnames=("n_components", "rcond"))
             solved = jax.tree.map(np.asarray, solve_jitted(Moments(**sums), self._dim, rcond=cut))
-        place = state.readout["mean"].sharding
-        readout = {"mean": solved.mean, "matrix": solved.components.T}
-        readout = {name: jax.device_put(np.asarray(value, np.float32), place) for name, value in readout.items()}
-        state = state._replace(readout=readout)
-        model = self._model(state)
+        readout = {"mean": solved.mean.astype(np.float32), "matrix": solved.components.T.astype(np.float32)}
+        model = self._model(state._replace(readout=readout))
         whole = [model(run.frames) for run in self._runs]
         train, held_out = ([whole[p.run][p.start : p.stop] for p in part] for part in (self._train, self._held_out))
         rank = np.minimum(solved.rank, self._dim)
         parts: Any = np.zeros(self._dim), np.eye(self._dim), solved.delta, rank
         metrics = {"effective_rank": effective_rank_of(np.concatenate(held_out))}
-        return state, Measured(train, held_out, whole, LinearSFA(*parts)), metrics
+        return readout, Measured(train, held_out, whole, LinearSFA(*parts)), metrics
 
     def _model(self, state: TrainState) -> "ClosedFormModel":
         return ClosedFormModel(state.params, self._options.degree, state.readout, self._frame_shape)

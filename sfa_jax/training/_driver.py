@@ -3,31 +3,37 @@
 Order of resume: (1) the workdir is locked, (2) the data are loaded and split, (3) the latest checkpoint is restored and
 the config compared with its own, (4) metrics after its step are dropped, (5) the clips go on from that
 step, which alone decides them, (6) after the last step the run is measured and written, again if it was before.
+
+Of several processes each loads the data, draws the same batches and trains on its part of them; process 0 alone
+measures, and writes all but the checkpoints, which all write together.
 """
 
 import functools
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from sfa_jax._errors import InputError
-from sfa_jax.data import Batch, FrameStore
+from sfa_jax.data import Batch
+from sfa_jax.training._agreement import agree_on_frames, check_same_config
 from sfa_jax.training._checkpoints import Checkpoints
 from sfa_jax.training._closed_form import ClosedFormJob
 from sfa_jax.training._inputs import Inputs, load_inputs
+from sfa_jax.training._mesh import Devices, local
 from sfa_jax.training._metrics import MetricsFile, mean_rate
+from sfa_jax.training._processes import Processes
 from sfa_jax.training._progress import Progress
-from sfa_jax.training._signals import StopSignals
+from sfa_jax.training._signals import StopSignals, stopped
 from sfa_jax.training._slow_network import SlowNetworkJob
 from sfa_jax.training._steps import Metrics, TrainState, make_update
-from sfa_jax.training._workdir import check_config_file, differences, hold_workdir, write_json
+from sfa_jax.training._workdir import OUTPUT_OPTIONS, check_config_file, differences, hold_together, write_json
 
 _log = logging.getLogger("sfa_jax")
 
@@ -36,19 +42,23 @@ JOBS: dict[str, type[SlowNetworkJob] | type[ClosedFormJob]] = {
     "closed_form_sfa": ClosedFormJob,
 }
 
-# What may differ when a finished run is measured again: it changes nothing of what is measured.
-_OUTPUT_OPTIONS = ("evaluation.plots", "train.tensorboard", "data.cache_dir")
-
 
 class Job(Protocol):
-    """What the driver asks of a job. Only `update` is pure and runs inside the driver's `jit`."""
+    """What the driver asks of a job. Only `update` is pure and runs inside the driver's `jit`.
+
+    Attributes:
+      n_steps: until its end.
+      shared_axis: of stacked batches `[steps, batch, time]` that the devices share, 1 or 2.
+      summed: fields of the config, or the beginnings of their names, that must not change within a run.
+    """
 
     n_steps: int
-    summed: tuple[str, ...]  # fields of the config, or the beginning of their names, that must not change within a run
+    shared_axis: int
+    summed: tuple[str, ...]
 
     def init(self) -> TrainState: ...
     def update(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]: ...
-    def evaluate(self, state: TrainState, *, final: bool) -> tuple[TrainState, Any, dict[str, float]]: ...
+    def evaluate(self, state: TrainState, *, final: bool) -> tuple[dict[str, np.ndarray], Any, dict[str, float]]: ...
     def finish(
         self,
         state: TrainState,
@@ -66,27 +76,33 @@ class DivergedError(RuntimeError):
 def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
     """Runs a config to its end, from where the workdir stands.
 
+    In a job of `jax.distributed` every process calls it with the same arguments.
+
     Args:
       config: an `ml_collections.ConfigDict` as the files in `configs/` make it.
       workdir: where everything is written; made if it is not there.
 
     Returns:
-      The measures that `summary.json` holds.
+      The measures that `summary.json` holds, in every process.
 
     Raises:
-      InputError: the config, the data or the workdir cannot be used.
+      InputError: the config, the data or the workdir cannot be used, or they are not the same for all processes.
+      PeerError: another process has failed.
       DivergedError: training met a value that is not finite.
       Stopped: a signal asked for the end; the state is saved.
     """
     workdir = Path(workdir)
     kind = _job_of(config)
     kind.check(config)
-    with StopSignals() as signals, hold_workdir(workdir):
-        check_config_file(workdir)
-        inputs = load_inputs(config)
-        job = kind(config, inputs)
-        with signals.held(), Checkpoints(workdir / "checkpoints") as checkpoints:
-            return _run(job, config, workdir, inputs, checkpoints, signals)
+    with StopSignals() as signals, Processes(signals) as processes:
+        check_same_config(config, processes)
+        with hold_together(workdir, processes):
+            processes.share(lambda: check_config_file(workdir))
+            inputs = load_inputs(config)
+            in_memory = agree_on_frames(inputs, processes)  # all have come here before a collective waits for them
+            job = kind(config, inputs)
+            with signals.held(), Checkpoints(workdir / "checkpoints") as checkpoints:
+                return _run(job, config, workdir, inputs, in_memory, checkpoints, signals, processes)
 
 
 def _job_of(config: Any) -> type[SlowNetworkJob] | type[ClosedFormJob]:
@@ -100,24 +116,24 @@ def _run(
     config: Any,
     workdir: Path,
     inputs: Inputs,
+    in_memory: bool,
     checkpoints: Checkpoints,
     signals: StopSignals,
+    processes: Processes,
 ) -> dict[str, float]:
     store, sampler, n_steps = inputs.store, inputs.sampler, job.n_steps
-    mesh = _mesh(sampler.batch_size)
-    everywhere, shared = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(None, "data"))
+    devices = Devices(sampler.at(0).valid.shape, job.shared_axis)
     resolved = json.loads(config.to_json())
-    state = jax.device_put(job.init(), everywhere)
-    start, readout_step = checkpoints.latest_step or 0, 0
+    state = devices.copy(job.init())
+    start, readout_step = processes.share(lambda: checkpoints.latest_step) or 0, 0
     if start:
         state, before, data = checkpoints.restore(start, state)
         readout_step = data["readout_step"]
         _log.info("resumed at step %d of %d from %s", start, n_steps, workdir)
         _say_changes(differences(before, resolved), job, workdir, start)
-    write_json(workdir / "config.json", resolved)
-    signals.check("no step was taken")
-    update = jax.jit(make_update(job.update), donate_argnums=0, out_shardings=everywhere)
-    frames = jax.device_put(store.all(), everywhere) if store.in_memory else None
+    processes.share(lambda: write_json(workdir / "config.json", resolved))
+    update = jax.jit(_stoppable(make_update(job.update)), donate_argnums=0, out_shardings=devices.everywhere)
+    frames = devices.copy(store.all()) if in_memory else None
 
     def save(state: TrainState, held_out_loss: float | None) -> None:
         if held_out_loss is not None and not math.isfinite(held_out_loss):
@@ -130,22 +146,26 @@ def _run(
     frames_a_step = sampler.batch_size * config.data.clip_length
     with (
         MetricsFile(
-            workdir / "metrics.jsonl", step=start, measured_again=start >= n_steps, tensorboard=board
+            workdir / "metrics.jsonl",
+            step=start,
+            measured_again=start >= n_steps,
+            tensorboard=board,
+            written=processes.first,
         ) as metrics,
-        Progress(start, n_steps, frames_a_step) as progress,
+        Progress(start, n_steps, frames_a_step, shown=processes.first) as progress,
     ):
+        _stop_together(signals, processes, "no step was taken")
         step = start
         while step < n_steps:
             stop = _next_stop(step, n_steps, config.train)
-            batches = _stack([sampler.at(k) for k in range(step, stop)], store if frames is None else None)
-            state, found = update(state, frames, jax.device_put(batches, shared))
-            means = _check_finite(found, step, checkpoints)
-            step, stopping = stop, bool(signals.requested)
+            batches = devices.share(_stack(sampler.at(k) for k in range(step, stop)), store if frames is None else None)
+            state, found, stopping = update(state, frames, batches, devices.flags(bool(signals.requested)))
+            means, step = _check_finite(found, step, checkpoints), stop
             metrics.write(step, "train", means | {"frames_per_second": progress.advance(step, means)})
             if step < n_steps and step % config.train.evaluate_every == 0:
                 with progress.paused():
                     try:
-                        state, _, measured = job.evaluate(state, final=False)
+                        state, _, measured = _measure(job, state, devices, processes, final=False)
                     except FloatingPointError as error:  # if it is more than a passing state, the loss will tell
                         _log.warning("step %d: %s; not saved", step, error)
                     else:
@@ -157,22 +177,75 @@ def _run(
             if step < n_steps and stopping:
                 checkpoints.wait()
                 saved = checkpoints.latest_step
-                signals.check(f"step {saved} of {n_steps} is saved in {workdir}" if saved else "no step is saved")
+                said = f"step {saved} of {n_steps} is saved in {workdir}" if saved else "no step is saved"
+                _stop_together(signals, processes, said)
         _log.info("measuring the run")
         try:
-            state, found_at_end, measured = job.evaluate(state, final=True)
+            state, found_at_end, measured = _measure(job, state, devices, processes, final=True)
         except FloatingPointError as error:
             raise _diverged(step, str(error), checkpoints) from None
         readout_step = step
         metrics.write(step, "eval", measured)
         save(state, measured.get("loss"))
         checkpoints.wait()
-        poll = functools.partial(signals.check, f"all {step} steps are saved in {workdir}, the last measures are not")
-        poll()
-        summary = job.finish(state, found_at_end, workdir, metrics.records, poll)
-        summary["frames_per_second"] = mean_rate(metrics.records, frames_a_step)
-    write_json(workdir / "summary.json", summary)
-    return summary
+
+        def finish() -> dict[str, float]:
+            said = f"all {step} steps are saved in {workdir}, the last measures are not"
+            poll = functools.partial(signals.check, said)
+            poll()
+            summary = job.finish(local(state), found_at_end, workdir, metrics.records, poll)
+            summary["frames_per_second"] = mean_rate(metrics.records, frames_a_step)
+            write_json(workdir / "summary.json", summary)
+            return summary
+
+        return processes.share(finish)
+
+
+def _stoppable(
+    update: Callable[..., tuple[TrainState, Metrics]],
+) -> Callable[..., tuple[TrainState, Metrics, jax.Array]]:
+    """`update`, which also tells every process whether any was asked to stop: so they stop at one step."""
+
+    def stoppable(
+        state: TrainState, frames: jax.Array | None, batches: Batch, asked: jax.Array
+    ) -> tuple[TrainState, Metrics, jax.Array]:
+        state, found = update(state, frames, batches)
+        # Made to depend on the steps, so that it comes after them in every process. With nothing to order them, CPU
+        # programs from jax's compilation cache were seen to run this collective and those of the steps either first.
+        return state, found, jnp.any(asked | (state.step < 0))
+
+    return stoppable
+
+
+def _stop_together(signals: StopSignals, processes: Processes, saved: str) -> None:
+    """Raises `Stopped` in all processes if one has noted a signal."""
+    if name := processes.first_of(signals.requested):
+        raise stopped(name, saved)
+
+
+def _measure(
+    job: Job, state: TrainState, devices: Devices, processes: Processes, *, final: bool
+) -> tuple[TrainState, Any, dict[str, float]]:
+    """The state with a solved readout, what process 0 found (None in the others), and the metrics.
+
+    Raises:
+      FloatingPointError: process 0 found nothing finite.
+    """
+    kept = None
+
+    def measure() -> dict[str, Any]:
+        nonlocal kept
+        try:
+            readout, kept, metrics = job.evaluate(local(state), final=final)
+        except FloatingPointError as error:
+            return {"error": str(error)}
+        return {"readout": {name: value.tolist() for name, value in readout.items()}, "metrics": metrics}
+
+    answer = processes.share(measure)
+    if "error" in answer:
+        raise FloatingPointError(answer["error"])
+    readout = {name: np.asarray(value, np.float32) for name, value in answer["readout"].items()}
+    return state._replace(readout=devices.copy(readout)), kept, answer["metrics"]
 
 
 def _say_changes(changed: Sequence[str], job: Job, workdir: Path, start: int) -> None:
@@ -183,7 +256,7 @@ def _say_changes(changed: Sequence[str], job: Job, workdir: Path, start: int) ->
         summed so far is of other data.
     """
     n_steps = job.n_steps
-    matter = [name for name in changed if name not in _OUTPUT_OPTIONS]
+    matter = [name for name in changed if name not in OUTPUT_OPTIONS]
     summed = [name for name in matter if name.startswith(job.summed)]
     if start >= n_steps and matter:
         raise InputError(
@@ -209,9 +282,8 @@ def _next_stop(step: int, n_steps: int, config: Any) -> int:
     return min(whole, due, n_steps)
 
 
-def _stack(batches: Sequence[Batch], store: FrameStore | None) -> Batch:
-    stacked = Batch(*(np.stack(field) for field in zip(*batches, strict=True)))
-    return stacked if store is None else stacked._replace(frames=store.gather(stacked.frames))
+def _stack(batches: Iterable[Batch]) -> Batch:
+    return Batch(*(np.stack(field) for field in zip(*batches, strict=True)))
 
 
 def _check_finite(found: Metrics, start: int, checkpoints: Checkpoints) -> dict[str, float]:
@@ -234,14 +306,3 @@ def _diverged(step: int, said: str, checkpoints: Checkpoints) -> DivergedError:
         + (f"The checkpoint of step {kept} is kept. " if kept else "No checkpoint had been written yet. ")
         + "Lower --config.train.learning_rate, or set --config.train.gradient_clip=1"
     )
-
-
-def _mesh(batch_size: int) -> jax.sharding.Mesh:
-    """All local devices, or as many of them as divide a batch evenly."""
-    devices = jax.local_devices()
-    n = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
-    if n < len(devices):
-        _log.warning(
-            "%d of %d devices are used: data.batch_size=%d is not a multiple of more", n, len(devices), batch_size
-        )
-    return jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices[:n])

@@ -23,6 +23,7 @@ _CONTROL_FRAMES = 4_000  # frames that the shuffle control runs on, counted over
 _LINEAR_INPUTS, _QUADRATIC_INPUTS = 128, 32  # principal components that closed-form slow features are made of
 
 Codes = Sequence[np.ndarray]
+Readout = dict[str, np.ndarray]
 
 
 class Model(Protocol):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from sfa_jax._errors import InputError
 
@@ -19,12 +19,26 @@ class MetricsFile:
       step: the step that the run goes on from.
       measured_again: nothing is left but the last measure: the one there was is dropped as well.
       tensorboard: folder for TensorBoard event files, None for none.
+      written: whether anything is read and written; else the records are only kept, where another process writes.
 
     Raises:
       InputError: the file is not one of records, or TensorBoard is asked for and its writer is not installed.
     """
 
-    def __init__(self, path: Path, *, step: int, measured_again: bool = False, tensorboard: Path | None = None):
+    def __init__(
+        self,
+        path: Path,
+        *,
+        step: int,
+        measured_again: bool = False,
+        tensorboard: Path | None = None,
+        written: bool = True,
+    ):
+        self.records: list[dict[str, Any]] = []
+        self._file: TextIO | None = None
+        self._board: Any = None
+        if not written:
+            return
         self._board = _open_board(tensorboard, step) if tensorboard else None
         self.records = [
             record
@@ -39,14 +53,16 @@ class MetricsFile:
     def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
         record = {"step": step, "split": split, **{name: _number(value) for name, value in values.items()}}
         self.records.append(record)
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        if self._file:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
         if self._board:
             for name, value in values.items():
                 self._board.add_scalar(f"{split}/{name}", value, step)
 
     def close(self) -> None:
-        self._file.close()
+        if self._file:
+            self._file.close()
         if self._board:
             self._board.close()
 

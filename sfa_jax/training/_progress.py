@@ -20,13 +20,15 @@ class Progress:
       start: step that the run goes on from.
       n_steps: step that it ends at.
       frames_a_step: frames in a batch.
+      shown: false where another process of the job shows it.
     """
 
-    def __init__(self, start: int, n_steps: int, frames_a_step: int):
+    def __init__(self, start: int, n_steps: int, frames_a_step: int, *, shown: bool = True):
         self._step, self._n_steps, self._frames_a_step = start, n_steps, frames_a_step
         self._since: float | None = None  # None until the first dispatch, which compiles, is over
         self._said = 0.0
-        terminal = sys.stderr.isatty()
+        self._shown = shown
+        terminal = shown and sys.stderr.isatty()
         self._bar = tqdm(total=n_steps, initial=start, unit="step", dynamic_ncols=True) if terminal else None
         if self._bar and start < n_steps:
             self._bar.set_postfix_str("compiling")
@@ -43,7 +45,7 @@ class Progress:
         if self._bar:
             self._bar.update(steps)
             self._bar.set_postfix_str(f"loss {means['loss']:.4g}, {speed}")
-        elif now - self._said > _LINE_SECONDS or step == self._n_steps:
+        elif self._shown and (now - self._said > _LINE_SECONDS or step == self._n_steps):
             self._said = now
             _log.info("step %d of %d: loss %.4g, %s", step, self._n_steps, means["loss"], speed)
         return rate

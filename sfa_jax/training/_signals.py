@@ -27,10 +27,14 @@ class StopSignals:
     Outside `held()`, where only files are read, the first one raises `Stopped` at once. Inside, where an exception
     from a handler could go through the compiler or a checkpoint on its way to disk, it is noted, and `check` raises
     `Stopped` at the next safe place. A second one ends the process as if it had never been caught.
+
+    Attributes:
+      requested: name of the signal that was caught here, or in another process of the job; None before.
     """
 
     def __init__(self) -> None:
         self.requested: str | None = None
+        self._caught = False
         self._holding = False
         self._before: dict[int, object] = {}
 
@@ -49,8 +53,7 @@ class StopSignals:
     def check(self, saved: str) -> None:
         """Raises `Stopped` if a signal was noted; `saved` says what is on disk."""
         if self.requested:
-            message = f"stopped by {self.requested}: {saved}; run again with the same --workdir to go on"
-            raise Stopped(message, self.requested)
+            raise stopped(self.requested, saved)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -61,13 +64,18 @@ class StopSignals:
             self._holding = False
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self._caught:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
-        self.requested = signal.Signals(number).name
+        self._caught, self.requested = True, signal.Signals(number).name
         if not self._holding:
             self.check("what was saved before stays")
         # Not by logging or print: the handler may have interrupted either.
         with contextlib.suppress(OSError, ValueError):
             os.write(sys.stderr.fileno(), b"\nstopping at the next safe place; the same signal again ends it at once\n")
+
+
+def stopped(signal_name: str, saved: str) -> Stopped:
+    """The exception; `saved` says what is on disk."""
+    return Stopped(f"stopped by {signal_name}: {saved}; run again with the same --workdir to go on", signal_name)

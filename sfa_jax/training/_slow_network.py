@@ -7,7 +7,15 @@ import numpy as np
 
 from sfa_jax import evaluation
 from sfa_jax.training._inputs import Inputs
-from sfa_jax.training._measured_job import QUICK_FRAMES, Codes, Measured, MeasuredJob, check_baselines, shorten
+from sfa_jax.training._measured_job import (
+    QUICK_FRAMES,
+    Codes,
+    Measured,
+    MeasuredJob,
+    Readout,
+    check_baselines,
+    shorten,
+)
 from sfa_jax.training._model import SlowModel, make_network
 from sfa_jax.training._objectives import make_objective
 from sfa_jax.training._options import check_network
@@ -41,6 +49,7 @@ class SlowNetworkJob(MeasuredJob):
         )
 
     baselines = (*MeasuredJob.baselines, "untrained")
+    shared_axis = 1  # devices share the clips of a batch
 
     @staticmethod
     def check(config: Any) -> None:
@@ -58,7 +67,7 @@ class SlowNetworkJob(MeasuredJob):
     def init(self) -> TrainState:
         return self._init(jax.random.key(self._config.seed))
 
-    def evaluate(self, state: TrainState, *, final: bool) -> tuple[TrainState, Measured, dict[str, float]]:
+    def evaluate(self, state: TrainState, *, final: bool) -> tuple[Readout, Measured, dict[str, float]]:
         """Solves the readout on the training frames and measures the loss on the held-out ones.
 
         During training (`final` false) only the first training frames are looked at where there are very many; the
@@ -72,11 +81,9 @@ class SlowNetworkJob(MeasuredJob):
         reset = np.zeros(y.shape[:2], bool)
         reset[0, np.cumsum([0, *(len(part) for part in measured.held_out[:-1])])] = True
         loss, _ = self._loss(y, np.ones_like(reset), reset)
-        found = {"mean": measured.readout.mean, "matrix": np.asarray(measured.readout.components).T}
-        place = state.readout["mean"].sharding
-        solved = {name: jax.device_put(np.asarray(value, np.float32), place) for name, value in found.items()}
+        readout = {"mean": np.asarray(measured.readout.mean), "matrix": np.asarray(measured.readout.components).T}
         metrics = {"loss": float(loss), "effective_rank": evaluation.effective_rank_of(y[0])}
-        return state._replace(readout=solved), measured, metrics
+        return readout, measured, metrics
 
     def _model(self, state: TrainState) -> SlowModel:
         variables = {"params": state.params, "batch_stats": state.batch_stats}

@@ -1,14 +1,18 @@
-"""The folder of a run: one process at a time holds it."""
+"""The folder of a run: one job at a time holds it."""
 
 import contextlib
 import json
 import logging
 import os
+import socket
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sfa_jax._errors import InputError
+from sfa_jax.training._processes import Processes
 
 _log = logging.getLogger("sfa_jax")
 
@@ -16,6 +20,36 @@ try:
     import fcntl
 except ImportError:  # Windows has no flock: there nothing keeps two processes apart
     fcntl = None  # type: ignore[assignment]
+
+# What may differ when a finished run is measured again, or between processes: it changes nothing of what is measured.
+OUTPUT_OPTIONS = ("evaluation.plots", "train.tensorboard", "data.cache_dir")
+_VISIBLE_SECONDS = 10.0  # network file systems show a new file late
+
+
+@contextlib.contextmanager
+def hold_together(workdir: Path, processes: Processes) -> Iterator[None]:
+    """Process 0 holds the folder, for all processes of the job.
+
+    Raises:
+      InputError: as `hold_workdir`, or a process does not see the folder.
+    """
+    with hold_workdir(workdir) if processes.first else contextlib.nullcontext():
+        with contextlib.ExitStack() as until_seen:
+
+            def leave_token() -> str:
+                return until_seen.enter_context(tempfile.NamedTemporaryFile(prefix=".token-", dir=workdir)).name
+
+            token = workdir / Path(processes.share(leave_token)).name
+            deadline = time.monotonic() + _VISIBLE_SECONDS
+            while not token.exists() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            if not token.exists():
+                raise InputError(
+                    f"--workdir={workdir}: process {processes.index}, in {Path.cwd()} on {socket.gethostname()}, does "
+                    "not see what process 0 writes there; expected one folder that all processes see under this path"
+                )
+            processes.gather(None)
+        yield
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ def one_device():
     `test_other_numbers_of_devices` trains on several, in processes of its own.
     """
     with pytest.MonkeyPatch.context() as patch:
-        first = jax.local_devices()[:1]
-        patch.setattr(jax, "local_devices", lambda: first)
+        first = jax.devices()[:1]
+        patch.setattr(jax, "devices", lambda: first)
         yield
 
 

@@ -1,0 +1,280 @@
+"""Several processes train as one: the same numbers, one writer, one end for all."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from configs import linear_sfa
+from sfa_jax._errors import InputError
+from sfa_jax.data import ClipSampler, FrameStore, Run
+from sfa_jax.training import JobFlags, join, train_and_evaluate
+from sfa_jax.training import _agreement as agreement
+from sfa_jax.training import _workdir as workdirs
+from sfa_jax.training._inputs import Inputs
+from sfa_jax.training._mesh import Devices, local
+
+
+def free_address():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return f"localhost:{free.getsockname()[1]}"
+
+
+def end(processes, timeout=120):
+    """(exit status, stdout, stderr) of each process."""
+    answers = [process.communicate(timeout=timeout) for process in processes]
+    return [(process.returncode, *answer) for process, answer in zip(processes, answers, strict=True)]
+
+
+def summary_of(workdir):
+    summary = json.loads((workdir / "summary.json").read_text())
+    assert summary.pop("frames_per_second") > 0
+    return summary
+
+
+def assert_alike(found, expected, tolerance):
+    assert found.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config, tmp_path_factory):
+    config = tiny_config(tmp_path_factory.mktemp("cache"))
+    config.evaluation.baselines = ()
+    return config
+
+
+@pytest.fixture(scope="module")
+def alone(config, tmp_path_factory):
+    """The workdir of a run of one process with one device."""
+    workdir = tmp_path_factory.mktemp("alone")
+    train_and_evaluate(config, workdir)
+    return workdir
+
+
+@pytest.fixture
+def start_pair():
+    """`start_pair(start)` calls `start` with an address and each of 0 and 1; the processes do not outlive the test."""
+    started = []
+
+    def pair(start):
+        address = free_address()
+        started.extend(start(address, index) for index in range(2))
+        return started[-2:]
+
+    yield pair
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+PROCESS = """
+import json, sys, time
+from pathlib import Path
+import jax, numpy as np
+from ml_collections import ConfigDict
+from sfa_jax.training import JobFlags, PeerError, Processes, join, train_and_evaluate
+from sfa_jax.training import _processes
+from sfa_jax.training._mesh import Devices
+
+address, index, config, workdir = sys.argv[1], int(sys.argv[2]), ConfigDict(json.loads(sys.argv[3])), Path(sys.argv[4])
+processes = join(JobFlags(address, 2, index, False, 60))
+for turn in range(3):
+    assert processes.gather({"from": index, "turn": turn}) == [{"from": i, "turn": turn} for i in range(2)]
+assert processes.share(lambda: {0: "mine"}[index]) == "mine"
+assert processes.first_of(None) is None
+assert processes.first_of("here" if index else None) == "here"
+
+print(json.dumps(train_and_evaluate(config, workdir)))
+
+try:
+    with Processes() as processes:
+        if index:
+            raise ValueError("no such file")
+        processes.gather(None)
+except (ValueError, PeerError) as error:
+    print(error)
+_processes.GRACE_SECONDS = 0.0
+with Processes() as processes:
+    if index:
+        time.sleep(0.5)
+        raise SystemExit("error: it broke")
+    devices = Devices((2, 2), 1)
+    np.asarray(jax.jit(lambda x: x.sum(), out_shardings=devices.everywhere)(devices.flags(True)))
+    print("not reached")
+"""
+
+
+def test_two_processes_are_one(config, alone, start_pair, tmp_path):
+    """They train as one; then one fails while the other waits for an answer, and while it is in a collective."""
+    arguments = (config.to_json(), str(tmp_path))
+    env = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": env}
+    processes = start_pair(
+        lambda *place: subprocess.Popen([sys.executable, "-c", PROCESS, *map(str, place), *arguments], **pipes)
+    )
+    (status, out, err), (status_1, out_1, err_1) = end(processes)
+    assert (status, status_1) == (1, 1), err + err_1
+    summary, met = [line for line in out.splitlines() if "Gloo" not in line]
+    summary_1, raised = [line for line in out_1.splitlines() if "Gloo" not in line]
+    assert summary == summary_1
+    assert json.loads(summary) == json.loads((tmp_path / "summary.json").read_text())
+    assert_alike(summary_of(tmp_path), summary_of(alone), 1e-3)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    splits = [(10, "train"), (10, "eval"), (15, "train"), (20, "train"), (20, "eval")]
+    assert [(record["step"], record["split"]) for record in records] == [(5, "train"), *splits]
+    assert (raised, met) == ("no such file", "process 1 failed: no such file")
+    assert (err_1, err) == ("error: it broke\n", "error: process 1 failed: error: it broke\n")
+
+
+def test_a_signal_to_one_stops_all(config, alone, start_train, start_pair, tmp_path):
+    """One process's checkpoint goes on on two; what those saved, one process takes up again."""
+    shutil.copytree(alone, tmp_path, dirs_exist_ok=True)
+    flags = (f"--workdir={tmp_path}", "--config.train.steps=100000", "--config.train.evaluate_every=100000")
+    processes = start_pair(
+        lambda address, i: start_train(*flags, f"--coordinator={address}", "--num_processes=2", f"--process_id={i}")
+    )
+    deadline = time.monotonic() + 120
+    while '"step": 30' not in (tmp_path / "metrics.jsonl").read_text():
+        assert time.monotonic() < deadline
+        assert all(process.poll() is None for process in processes), end(processes)
+        time.sleep(0.05)
+    processes[1].send_signal(signal.SIGTERM)
+    (status, _, err), (status_1, _, err_1) = end(processes)
+    assert (status, status_1) == (0, 0), err + err_1
+    assert "resumed at step 20 of 100000" in err
+    said, said_1 = (re.findall(r"stopped by SIGTERM: step (\d+) of 100000 is saved", each) for each in (err, err_1))
+    assert said == said_1
+    step = int(said[0])
+    assert step >= 30
+    assert str(step) in os.listdir(tmp_path / "checkpoints")
+    assert [line for line in err_1.splitlines() if line and "stop" not in line] == []
+
+    config = config.copy_and_resolve_references()
+    config.train.steps = step + 5
+    train_and_evaluate(config, tmp_path)
+    assert str(step + 5) in os.listdir(tmp_path / "checkpoints")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"coordinator": "a:1"}, "--num_processes: expected all of --coordinator, --num_processes, --process_id or"),
+        ({"num_processes": 2, "process_id": 0}, "--coordinator: expected all of"),
+        ({"distributed": True, "process_id": 0}, "--distributed: expected alone, .* got --process_id too"),
+        ({"coordinator": "a", "num_processes": 2, "process_id": 0}, "--coordinator: expected HOST:PORT .* got 'a'"),
+        ({"coordinator": "a:x", "num_processes": 2, "process_id": 0}, "--coordinator: expected HOST:PORT .* got 'a:x'"),
+        ({"coordinator": "a:1", "num_processes": 0, "process_id": 0}, "--num_processes: expected at least 1, got 0"),
+        ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "--process_id: expected .* 0 to 1, .* got 2"),
+        ({"join_timeout": 0}, "--join_timeout: expected seconds, at least 1, got 0"),
+    ],
+)  # fmt: skip
+def test_flags(flags, message):
+    with pytest.raises(InputError, match=message):
+        join(JobFlags(**flags))
+
+
+def test_nobody_comes():
+    """Jax would abort; here it ends with a line. Also: a cluster that is none."""
+    code = """
+import sys
+from sfa_jax.training import JobFlags, join
+try:
+    join(JobFlags(distributed=True))
+except ValueError as error:
+    print(error, file=sys.stderr)
+join(JobFlags(sys.argv[1], 2, 1, False, 1))
+"""
+    done = subprocess.run([sys.executable, "-c", code, free_address()], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    no_cluster, nobody = done.stderr.splitlines()
+    assert "--distributed: expected a cluster that jax recognises" in no_cluster
+    assert "process 1 waited 1 s (--join_timeout) to join there" in nobody
+
+
+class Told:
+    """Stands for `Processes`, with the answers of the other one given."""
+
+    index, count, first = 1, 2, False
+
+    def __init__(self, other):
+        self.other = other
+
+    def gather(self, value):
+        return [self.other, value]
+
+    def share(self, compute):
+        return self.other
+
+
+def test_processes_with_other_flags_or_files(config, tmp_path, monkeypatch):
+    first = json.loads(config.to_json())
+    first["data"]["cache_dir"] = "elsewhere"
+    agreement.check_same_config(config, Told(first))
+    first["data"]["batch_size"] = 7
+    with pytest.raises(
+        InputError, match=r"--config: process 1 was started with another data.batch_size than process 0"
+    ):
+        agreement.check_same_config(config, Told(first))
+
+    store = FrameStore([Run(np.zeros((9, 4, 4, 3), np.uint8), "run", np.arange(9))])
+    inputs = Inputs([], [], store, ClipSampler([9], clip_length=2, batch_size=2))
+    answer = {"frames": [9], "shape": [4, 4, 3], "in_memory": False}
+    assert not agreement.agree_on_frames(inputs, Told(answer))
+    with pytest.raises(
+        InputError, match=r"process 1 has found 1 run\(s\) of 9 training frames of \[4, 4, 3\], process 0"
+    ):
+        agreement.agree_on_frames(inputs, Told(answer | {"frames": [8]}))
+
+    monkeypatch.setattr(workdirs, "_VISIBLE_SECONDS", 0.0)
+    match = f"--workdir={tmp_path}: process 1, in .* does not see what process 0 writes"
+    with pytest.raises(InputError, match=match), workdirs.hold_together(tmp_path, Told(".token-x")):
+        pass
+
+
+@pytest.fixture
+def two_devices(one_device, monkeypatch):
+    """Both devices of the tests' own process."""
+    monkeypatch.setattr(jax, "devices", jax.local_devices)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_what_lies_where(two_devices, axis):
+    store = FrameStore([Run(np.arange(9 * 12, dtype=np.uint8).reshape(9, 2, 2, 3), "run", np.arange(9))])
+    batch = ClipSampler([9], clip_length=4, batch_size=2).at(0)
+    stacked = type(batch)(*(field[None] for field in batch))
+    devices = Devices(batch.valid.shape, axis)
+    for placed in (devices.share(stacked, None), devices.share(stacked, store)):
+        np.testing.assert_array_equal(placed.valid, stacked.valid)
+        np.testing.assert_array_equal(placed.run_id, stacked.run_id)
+        size = placed.frames.shape[axis]
+        assert [shard.data.shape[axis] for shard in placed.frames.addressable_shards] == [size // 2] * 2
+    np.testing.assert_array_equal(placed.frames, store.gather(stacked.frames))
+    assert local(devices.copy(stacked)).valid.sharding.device_set == {jax.local_devices()[0]}
+
+
+def test_closed_form_on_two_devices(two_devices, tmp_path, monkeypatch):
+    """The frames of a chunk are shared, with the pairs across the border; also the last, padded chunk of a run."""
+    config = linear_sfa.get_config("smoke")
+    config.data.cache_dir = str(tmp_path / "cache")
+    config.data.image_size, config.data.room.n_frames, config.data.room.n_runs = 16, 200, 2
+    config.data.clip_length, config.sfa.n_inputs, config.sfa.n_components = 60, 6, 4
+    config.evaluation.plots, config.evaluation.baselines = False, ()
+    found = train_and_evaluate(config, tmp_path / "two")
+    one = jax.local_devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda: one)
+    expected = train_and_evaluate(config, tmp_path / "one")
+    for summary in (found, expected):
+        assert summary.pop("frames_per_second") > 0
+    assert_alike(found, expected, 1e-4)
