@@ -6,7 +6,7 @@ import pytest
 from configs import sfa
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")
 def one_device():
     """Training in the tests' own process takes one of its two devices: programs for several compile longer.
 
