@@ -93,7 +93,7 @@ def solve_covariances(
     )
 
 
-solve_jitted = jax.jit(solve, static_argnames=("n_components", "rcond"))  # for the host's functions
+solve_jitted = jax.jit(solve, static_argnames="n_components")  # for the host's functions
 
 
 def as_unit_range(x: jax.Array, model: Affine) -> jax.Array:

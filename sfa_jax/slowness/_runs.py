@@ -77,7 +77,7 @@ def as_image_runs(runs: Runs, *, lag: int = 1) -> list[np.ndarray]:
 
 
 def as_rcond(rcond: Any) -> float | None:
-    """As a number that can be hashed.
+    """The cut-off as a Python number.
 
     Raises:
       ValueError: not in [0, 1).

@@ -221,8 +221,8 @@ def vamp(runs: Runs, lag: int = 1, n_components: int | None = None, *, rcond: fl
     return _solved(_solve_vamp, runs, lag, n_components, rcond, True)
 
 
-_solve_tica = jax.jit(solve_tica, static_argnames=("n_components", "rcond"))
-_solve_vamp = jax.jit(solve_vamp, static_argnames=("n_components", "rcond"))
+_solve_tica = jax.jit(solve_tica, static_argnames="n_components")
+_solve_vamp = jax.jit(solve_vamp, static_argnames="n_components")
 
 
 def _solved(

@@ -153,7 +153,7 @@ class ClosedFormJob(MeasuredJob):
             sums: Any = jax.tree.map(lambda value: np.asarray(value, np.float64), state.opt_state["moments"])
             # The moments are those of float32 numbers: what is below their rounding is not there.
             cut = self._n_expanded * float(jnp.finfo(jnp.float32).eps)
-            solve_jitted = jax.jit(solve, static_argnames=("n_components", "rcond"))
+            solve_jitted = jax.jit(solve, static_argnames="n_components")
             solved = jax.tree.map(np.asarray, solve_jitted(Moments(**sums), self._dim, rcond=cut))
         readout = {"mean": solved.mean.astype(np.float32), "matrix": solved.components.T.astype(np.float32)}
         model = self._model(state._replace(readout=readout))

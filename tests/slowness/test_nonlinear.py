@@ -132,17 +132,6 @@ def expanded(model, x):
         return np.asarray(slowness.polynomial_expansion(slowness.transform(model.reduction, x), model.degree))
 
 
-def test_uint8_frames_are_transformed_as_they_were_fitted(rng):
-    frames = rng.integers(0, 256, (60, 4, 5, 3), dtype=np.uint8)
-    for model in (
-        slowness.fit_polynomial(frames, 3, n_inputs=4),
-        slowness.fit_hierarchical(frames, slowness.Layer(0, 1, 4, 3)),
-    ):
-        y = transform64(model, frames)
-        np.testing.assert_allclose(y.std(axis=0), 1, rtol=0.05)
-        np.testing.assert_allclose(transform64(model, frames[7]), y[7], atol=1e-9)
-
-
 def test_pca_of_few_frames_on_an_offset(rng):
     x = rng.normal(size=(4, 8)) + 1e8
     model = fit_pca([x], 6)
@@ -169,6 +158,24 @@ def bar():
     return np.clip(frames[..., None] * 200, 0, 255).astype(np.uint8), position
 
 
+@pytest.fixture(scope="module")
+def of_all_pixels(bar):
+    return slowness.fit_polynomial(bar[0], 3, n_inputs=4)
+
+
+@pytest.fixture(scope="module")
+def of_fields(bar):
+    return slowness.fit_hierarchical(bar[0], [slowness.Layer(4, 4, 5, 3)])
+
+
+def test_uint8_frames_are_transformed_as_they_were_fitted(bar, of_all_pixels, of_fields):
+    frames, _ = bar
+    for model in (of_all_pixels, of_fields):
+        y = transform64(model, frames)
+        np.testing.assert_allclose(np.mean(np.square(y)), 1, rtol=0.05)
+        np.testing.assert_allclose(transform64(model, frames[7]), y[7], atol=1e-9)
+
+
 def test_hierarchy_finds_the_slow_position(bar):
     frames, position = bar
     layers = [slowness.Layer(field=4, stride=2, n_inputs=6, n_components=4), slowness.Layer(0, 1, 8, 3)]
@@ -189,10 +196,9 @@ def test_one_field_is_polynomial_sfa(bar):
     np.testing.assert_allclose(model.layers[0].slow.delta, flat.slow.delta, rtol=1e-6)
 
 
-def test_positions_are_pooled(bar):
+def test_positions_are_pooled(bar, of_fields):
     """Shared functions over positions: the moments of the runs of all fields together."""
-    frames, _ = bar
-    model = slowness.fit_hierarchical(frames, [slowness.Layer(4, 4, 5, 3)])
+    frames, model = bar[0], of_fields
     x = frames / 255.0
     runs = [x[:, r : r + 4, c : c + 4].reshape(600, -1) for r in (0, 4) for c in (0, 4)]
     expected = slowness.fit_polynomial(runs, 3, n_inputs=5, reduction="sfa")
@@ -216,7 +222,7 @@ def test_lag_and_runs_of_a_hierarchy(bar):
     np.testing.assert_allclose(model.layers[0].slow.delta, expected.slow.delta, rtol=1e-7)
 
 
-def test_errors(rng, bar):
+def test_errors(rng, bar, of_all_pixels, of_fields):
     x, (frames, _) = rng.normal(size=(30, 3)), bar
     layer = slowness.Layer(4, 2, 4, 3)
     for call, message in [
@@ -227,9 +233,9 @@ def test_errors(rng, bar):
             lambda: slowness.fit_polynomial(x, degree=99),
             "expected at most 40000 monomials, .* got 1.717e.05 of 3 inputs",
         ),
-        (lambda: slowness.transform(slowness.fit_polynomial(frames, 1, n_inputs=2), frames[:, :3]), "64 values in all"),
+        (lambda: slowness.transform(of_all_pixels, frames[:, :3]), "64 values in all"),
         (
-            lambda: slowness.transform(slowness.fit_hierarchical(frames, layer), frames[..., :3, :, :] / 255.0),
+            lambda: slowness.transform(of_fields, frames[..., :3, :, :] / 255.0),
             r"frames of the size that the model was fitted to, got \(3, 8, 1\)",
         ),
         (lambda: slowness.fit_polynomial(x, reduction="ica"), "reduction: expected 'pca' or 'sfa', got 'ica'"),

@@ -10,7 +10,7 @@ from configs import sfa
 def one_device():
     """Training in the tests' own process takes one of its two devices: programs for several compile longer.
 
-    `test_other_numbers_of_devices` trains on several, in processes of its own.
+    `test_distributed.py` trains on several.
     """
     with pytest.MonkeyPatch.context() as patch:
         first = jax.devices()[:1]

@@ -138,8 +138,8 @@ def test_two_processes_are_one(config, alone, start_pair, tmp_path):
     assert (err_1, err) == ("error: it broke\n", "error: process 1 failed: error: it broke\n")
 
 
-def test_a_signal_to_one_stops_all(config, alone, start_train, start_pair, tmp_path):
-    """One process's checkpoint goes on on two; what those saved, one process takes up again."""
+def test_a_signal_to_one_stops_all(config, alone, start_train, start_pair, two_devices, tmp_path):
+    """A checkpoint of one device goes on in two processes; what those saved, one process takes up on two devices."""
     shutil.copytree(alone, tmp_path, dirs_exist_ok=True)
     flags = (f"--workdir={tmp_path}", "--config.train.steps=100000", "--config.train.evaluate_every=100000")
     processes = start_pair(
@@ -163,8 +163,12 @@ def test_a_signal_to_one_stops_all(config, alone, start_train, start_pair, tmp_p
 
     config = config.copy_and_resolve_references()
     config.train.steps = step + 5
-    train_and_evaluate(config, tmp_path)
+    summary = train_and_evaluate(config, tmp_path)
     assert str(step + 5) in os.listdir(tmp_path / "checkpoints")
+    expected = summary_of(alone)
+    assert summary.keys() - expected.keys() == {"frames_per_second"}
+    assert summary["held_out_frames"] == expected["held_out_frames"]
+    assert summary["finite_share"] == 1
 
 
 @pytest.mark.parametrize(
