@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -63,28 +62,12 @@ def alone(config, tmp_path_factory):
     return workdir
 
 
-@pytest.fixture
-def start_pair():
-    """`start_pair(start)` calls `start` with an address and each of 0 and 1; the processes do not outlive the test."""
-    started = []
-
-    def pair(start):
-        address = free_address()
-        started.extend(start(address, index) for index in range(2))
-        return started[-2:]
-
-    yield pair
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
 PROCESS = """
 import json, sys, time
 from pathlib import Path
 import jax, numpy as np
 from ml_collections import ConfigDict
-from sfa_jax.training import JobFlags, PeerError, Processes, join, train_and_evaluate
+from sfa_jax.training import JobFlags, PeerError, Processes, Stopped, join, train_and_evaluate
 from sfa_jax.training import _processes
 from sfa_jax.training._mesh import Devices
 
@@ -97,6 +80,11 @@ assert processes.first_of(None) is None
 assert processes.first_of("here" if index else None) == "here"
 
 print(json.dumps(train_and_evaluate(config, workdir)))
+config.train.steps = config.train.evaluate_every = 100_000
+try:
+    train_and_evaluate(config, workdir)
+except Stopped as stopped:
+    print(stopped)
 
 try:
     with Processes() as processes:
@@ -116,59 +104,69 @@ with Processes() as processes:
 """
 
 
-def test_two_processes_are_one(config, alone, start_pair, tmp_path):
-    """They train as one; then one fails while the other waits for an answer, and while it is in a collective."""
-    arguments = (config.to_json(), str(tmp_path))
+@pytest.fixture(scope="module")
+def pair(config, tmp_path_factory):
+    """Two processes that did what `PROCESS` says, the second one sent SIGTERM: their workdir and their answers."""
+    workdir = tmp_path_factory.mktemp("pair")
+    address, arguments = free_address(), (config.to_json(), str(workdir))
     env = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": env}
-    processes = start_pair(
-        lambda *place: subprocess.Popen([sys.executable, "-c", PROCESS, *map(str, place), *arguments], **pipes)
-    )
-    (status, out, err), (status_1, out_1, err_1) = end(processes)
-    assert (status, status_1) == (1, 1), err + err_1
-    summary, met = [line for line in out.splitlines() if "Gloo" not in line]
-    summary_1, raised = [line for line in out_1.splitlines() if "Gloo" not in line]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", PROCESS, address, str(index), *arguments], **pipes)
+        for index in range(2)
+    ]
+    try:
+        deadline, metrics = time.monotonic() + 120, workdir / "metrics.jsonl"
+        while not (metrics.exists() and '"step": 30' in metrics.read_text()):
+            assert time.monotonic() < deadline
+            assert all(process.poll() is None for process in processes), end(processes)
+            time.sleep(0.05)
+        processes[1].send_signal(signal.SIGTERM)
+        return workdir, end(processes)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def test_two_processes_are_one(alone, pair):
+    workdir, ((_, out, _), (_, out_1, _)) = pair
+    summary, summary_1 = (json.loads(answer.splitlines()[-3]) for answer in (out, out_1))
     assert summary == summary_1
-    assert json.loads(summary) == json.loads((tmp_path / "summary.json").read_text())
-    assert_alike(summary_of(tmp_path), summary_of(alone), 1e-3)
-    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert summary == json.loads((workdir / "summary.json").read_text())
+    assert_alike(summary_of(workdir), summary_of(alone), 1e-3)
+    records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()][:6]
     splits = [(10, "train"), (10, "eval"), (15, "train"), (20, "train"), (20, "eval")]
     assert [(record["step"], record["split"]) for record in records] == [(5, "train"), *splits]
-    assert (raised, met) == ("no such file", "process 1 failed: no such file")
-    assert (err_1, err) == ("error: it broke\n", "error: process 1 failed: error: it broke\n")
 
 
-def test_a_signal_to_one_stops_all(config, alone, start_train, start_pair, two_devices, tmp_path):
-    """A checkpoint of one device goes on in two processes; what those saved, one process takes up on two devices."""
-    shutil.copytree(alone, tmp_path, dirs_exist_ok=True)
-    flags = (f"--workdir={tmp_path}", "--config.train.steps=100000", "--config.train.evaluate_every=100000")
-    processes = start_pair(
-        lambda address, i: start_train(*flags, f"--coordinator={address}", "--num_processes=2", f"--process_id={i}")
-    )
-    deadline = time.monotonic() + 120
-    while '"step": 30' not in (tmp_path / "metrics.jsonl").read_text():
-        assert time.monotonic() < deadline
-        assert all(process.poll() is None for process in processes), end(processes)
-        time.sleep(0.05)
-    processes[1].send_signal(signal.SIGTERM)
-    (status, _, err), (status_1, _, err_1) = end(processes)
-    assert (status, status_1) == (0, 0), err + err_1
-    assert "resumed at step 20 of 100000" in err
-    said, said_1 = (re.findall(r"stopped by SIGTERM: step (\d+) of 100000 is saved", each) for each in (err, err_1))
-    assert said == said_1
+def test_a_signal_to_one_stops_all(config, alone, pair, two_devices):
+    """What two processes of one device have saved, one process takes up on two devices."""
+    workdir, ((_, out, err), (_, out_1, err_1)) = pair
+    said, said_1 = (re.findall(r"stopped by SIGTERM: step (\d+) of 100000 is saved", each) for each in (out, out_1))
+    assert said == said_1, err + err_1
     step = int(said[0])
     assert step >= 30
-    assert str(step) in os.listdir(tmp_path / "checkpoints")
-    assert [line for line in err_1.splitlines() if line and "stop" not in line] == []
+    assert str(step) in os.listdir(workdir / "checkpoints")
 
     config = config.copy_and_resolve_references()
     config.train.steps = step + 5
-    summary = train_and_evaluate(config, tmp_path)
-    assert str(step + 5) in os.listdir(tmp_path / "checkpoints")
+    summary = train_and_evaluate(config, workdir)
+    assert str(step + 5) in os.listdir(workdir / "checkpoints")
     expected = summary_of(alone)
     assert summary.keys() - expected.keys() == {"frames_per_second"}
     assert summary["held_out_frames"] == expected["held_out_frames"]
     assert summary["finite_share"] == 1
+
+
+def test_a_failure_of_one_ends_all(pair):
+    """While the other waits for an answer, and while it is in a collective."""
+    _, ((status, out, err), (status_1, out_1, err_1)) = pair
+    assert (status, status_1) == (1, 1), err + err_1
+    assert out_1.splitlines()[-1] == "no such file"
+    assert out.splitlines()[-1] == "process 1 failed: no such file"
+    assert err_1.splitlines()[-1] == "error: it broke"
+    assert err.splitlines()[-1] == "error: process 1 failed: error: it broke"
 
 
 @pytest.mark.parametrize(

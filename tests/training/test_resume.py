@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -78,7 +79,10 @@ def test_kill_and_sigterm_change_nothing(uninterrupted, killed, start_train, run
     assert "stopped by SIGTERM" in err
     assert not (tmp_path / "summary.json").exists()
 
-    status, _, err = run_train(*STEPS, f"--workdir={tmp_path}")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        job = (f"--coordinator=localhost:{free.getsockname()[1]}", "--num_processes=1", "--process_id=0")
+    status, _, err = run_train(*STEPS, f"--workdir={tmp_path}", *job)  # a job of one process is no other run
     assert status == 0, err
     assert int(err.split("resumed at step ")[1].split()[0]) >= stopped_after
     assert summary_of(tmp_path) == summary_of(uninterrupted)
