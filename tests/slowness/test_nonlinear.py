@@ -115,21 +115,20 @@ def test_lag_and_rcond_of_polynomials(rng):
     x = np.cumsum(rng.normal(size=(120, 3)), axis=0) + 2 * rng.normal(size=(120, 3))
     runs = [x[:50], x[50:52], x[52:]]
     ranks = []
-    for options in ({"lag": 3}, {"rcond": 0.4}):
-        for reduction in ("pca", "sfa"):
-            model = slowness.fit_polynomial(runs, n_inputs=2, reduction=reduction, **options)
-            expected = slowness.fit([expanded(model, run) for run in runs], **options)
-            assert model.slow.rank == expected.rank
-            ranks.append(int(expected.rank))
-            np.testing.assert_allclose(model.slow.delta, expected.delta, rtol=1e-7)
-        linear = slowness.fit(runs, 2, **options)
-        np.testing.assert_allclose(model.reduction.components, linear.components, rtol=1e-7)
+    for reduction, options in (("sfa", {"lag": 3}), ("pca", {"rcond": 0.4})):
+        model = slowness.fit_polynomial(runs, n_inputs=2, reduction=reduction, **options)
+        expected = slowness.fit([expanded(model, run) for run in runs], **options)
+        assert model.slow.rank == expected.rank
+        ranks.append(int(expected.rank))
+        np.testing.assert_allclose(model.slow.delta, expected.delta, rtol=1e-7)
+        if reduction == "sfa":
+            np.testing.assert_allclose(model.reduction.components, slowness.fit(runs, 2, lag=3).components, rtol=1e-7)
     assert ranks[0] == 5 > min(ranks)
 
 
 def expanded(model, x):
-    with jax.enable_x64(True):
-        return np.asarray(slowness.polynomial_expansion(slowness.transform(model.reduction, x), model.degree))
+    a, b = ((x - model.reduction.mean) @ model.reduction.components.T).T
+    return np.stack([a, b, a * a, a * b, b * b], axis=1)
 
 
 def test_pca_of_few_frames_on_an_offset(rng):
