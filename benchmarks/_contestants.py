@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 
+PAUSE = 0.2  # seconds before each turn: the threads of a BLAS spin for a while after their work, on everybody's cores
+
 
 class Contestant:
     """A process that ends up in `serve`, warmed up.
@@ -52,6 +54,7 @@ def medians(contestants, rounds):
     times = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, contestant in contestants.items():
+            time.sleep(PAUSE)
             times[name].append(contestant.seconds())
     for contestant in contestants.values():
         contestant.close()

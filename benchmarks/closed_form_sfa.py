@@ -164,7 +164,7 @@ def geometric_means(rows):
     return {name: math.exp(np.mean([math.log(row[name]) for row in rows if name in row])) for name in names}
 
 
-def stream(n_frames=10_000_000, n_features=64, chunk=65_536):
+def stream(n_frames=10_000_000, n_features=64, chunk=16_384):
     import jax
 
     from sfa_jax import slowness

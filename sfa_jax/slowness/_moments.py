@@ -97,6 +97,9 @@ def update_moments(
     off before anything is squared, so that an offset costs no more precision than its own rounding: in float32, one of
     1e5 deviations costs about (6e-8 1e5)^2 of the scatter where chunks meet.
 
+    jax returns before it has computed: a loop that makes chunks faster than they are added up should wait now and then
+    (`jax.block_until_ready`), or many of them are held at once.
+
     Args:
       moments: so far.
       x: `[time, n_features]`, floating, the frames that follow.
