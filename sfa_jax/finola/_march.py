@@ -68,8 +68,10 @@ def march(lanes: Sequence[Lane], how: How) -> list[jax.Array]:
             fewest = min(left[k] for k in going)
             n_steps = max(left[k] for k in going if left[k] <= fewest + 1)
             matrix, start = jnp.stack([lanes[k].matrix for k in going]), jnp.stack([rows[k] for k in going])
-            end, before = _rematerialised(matrix, start, n_steps, how) if how.rematerialise else _steps(
-                matrix, start, n_steps, how
+            end, before = (
+                _rematerialised(matrix, start, n_steps, how)
+                if how.rematerialise
+                else _steps(matrix, start, n_steps, how)
             )
             for place, k in enumerate(going):
                 seen[k].append(before[:, place])

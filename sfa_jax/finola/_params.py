@@ -86,14 +86,17 @@ def init_params(
     if speeds not in SPEEDS:
         raise ValueError(f"speeds: expected one of {SPEEDS}, got {speeds!r}")
     *keys, basis_key = jax.random.split(key, 5)
-    n = 4 if directions == "separate" else 2
+    n_drawn = 4 if directions == "separate" else 2
     if speeds == "real":
         shape, deviation = (channels - 1,), scale
         basis = jax.random.orthogonal(basis_key, channels - 1)
     else:
         shape, deviation, basis = (channels, channels), scale / np.sqrt(channels), None
-    drawn = [deviation * jax.random.normal(key, shape) for key in keys[:n]]
-    return FinolaParams(*drawn, basis=basis, directions=directions)
+    drawn = {
+        name: deviation * jax.random.normal(key, shape)
+        for name, key in zip(("a", "b", "a_minus", "b_minus")[:n_drawn], keys, strict=False)
+    }
+    return FinolaParams(**drawn, basis=basis, directions=directions)
 
 
 def matrices(params: FinolaParams) -> Matrices:
