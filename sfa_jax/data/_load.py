@@ -34,6 +34,9 @@ logger = logging.getLogger("sfa_jax")
 
 PathLike = str | os.PathLike[str]
 
+WORLDS = "room", "photo_pan"
+"""What is drawn, not read; each name is a path, and the option of `load` that holds its options."""
+
 _EXPECTED = (
     "path is 'room', 'photo_pan', a folder of frames, a video file, a .npy or .npz array, a folder or list of videos, "
     "or a pattern with *"
@@ -82,8 +85,8 @@ def load(
     if isinstance(stride, bool) or not isinstance(stride, (int, np.integer)) or stride < 1:
         raise InputError(f"stride must be a whole number of frames, at least 1; got {stride!r}")
     options = Options(height, width, int(stride), bool(greyscale), bool(split_cuts))
-    if isinstance(path, str) and path in ("room", "photo_pan"):
-        given = room if path == "room" else photo_pan
+    if isinstance(path, str) and path in WORLDS:
+        given = {"room": room, "photo_pan": photo_pan}[path]
         return _every(stride, _synthetic(path, given or {}, image_size, greyscale))
     limit = available_memory() // 2 if memory_limit_bytes is None else memory_limit_bytes
     runs = _read(list(_sources(_paths(path))), options, cache_root(cache_dir), limit)
@@ -266,12 +269,4 @@ def _every(stride: int, runs: list[Run]) -> list[Run]:
     """Every stride-th frame of runs that were rendered whole."""
     for run in runs:
         check_length(run.name, len(range(0, len(run), stride)), stride)
-    return [
-        Run(
-            run.frames[::stride],
-            run.name,
-            run.frame_index[::stride],
-            {name: values[::stride] for name, values in run.truth.items()},
-        )
-        for run in runs
-    ]
+    return [run.part(0, len(run), stride) for run in runs]
