@@ -9,7 +9,16 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from sfa_jax._errors import InputError
-from sfa_jax.data._source import THUMBNAIL_SIZE, Estimate, Options, Picture, luma, resize_picture, thumbnail
+from sfa_jax.data._source import (
+    THUMBNAIL_SIZE,
+    Estimate,
+    Options,
+    Picture,
+    luma,
+    natural_key,
+    resize_picture,
+    thumbnail,
+)
 
 logger = logging.getLogger("sfa_jax")
 
@@ -68,6 +77,19 @@ class FrameFolder:
                 _frame(picture, options) if kept else None,
                 thumbnail(picture) if options.split_cuts else None,
             )
+
+
+def walk(folder: str) -> Iterator[tuple[str, list[str]]]:
+    """Each folder with its files in natural order, hidden ones left out; links are followed, but each folder once."""
+    seen: set[str] = set()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
+        yield where, sorted((name for name in names if not name.startswith(".")), key=natural_key)
 
 
 def read_picture(path: str) -> Image.Image:
