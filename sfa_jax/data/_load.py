@@ -28,6 +28,7 @@ from sfa_jax.data._checks import check_image_size
 from sfa_jax.data._files import IMAGE_SUFFIXES, FrameFolder, walk
 from sfa_jax.data._runs import Run
 from sfa_jax.data._source import Options, Source, natural_key
+from sfa_jax.data._tfds import PREFIX, TfdsSplit, tfds_splits
 from sfa_jax.data._video import VIDEO_SUFFIXES, VideoFile
 
 logger = logging.getLogger("sfa_jax")
@@ -38,8 +39,8 @@ WORLDS = "room", "photo_pan", "photographs"
 """What is drawn, not read; each name is a path, and the option of `load` that holds its options."""
 
 _EXPECTED = (
-    "path is 'room', 'photo_pan', 'photographs', a folder of frames, a video file, a .npy or .npz array, a folder or "
-    "list of videos, or a pattern with *"
+    "path is 'room', 'photo_pan', 'photographs', 'tfds:NAME', a folder of frames, a video file, a .npy or .npz array, "
+    "a folder or list of videos, or a pattern with *"
 )
 
 
@@ -56,15 +57,18 @@ def load(
     photo_pan: Mapping[str, Any] | None = None,
     photographs: Mapping[str, Any] | None = None,
 ) -> list[Run]:
-    """Reads frames from a synthetic world, folders, videos or arrays, as runs of uint8 images.
+    """Reads frames from a synthetic world, folders, videos, arrays or TFDS, as runs of uint8 images.
 
     Files are decoded and resized once and kept in a cache (`python -m sfa_jax.data` shows it). Folders and videos give
-    three channels, or one with `greyscale`; arrays keep their own one or three.
+    three channels, or one with `greyscale`; arrays and data sets of TFDS keep their own one or three.
 
     Args:
       path: `"room"`, `"photo_pan"` or `"photographs"` (a folder of that name is `"./room"`); a folder of frames, whose
-        sub-folders are runs of their own; a video; an array `.npy` or `.npz`; a folder of videos or arrays; or several
-        paths as a list, a pattern with `*`, or text with commas.
+        sub-folders are runs of their own; a video; an array `.npy` or `.npz`; a folder of videos or arrays; several
+        paths as a list, a pattern with `*`, or text with commas; or, alone, `"tfds:NAME"` or `"tfds:DIRECTORY"`, images
+        that TensorFlow Datasets has prepared as array_record, with options such as
+        `?data_dir=DIRECTORY&split=train&held_out=validation&image=FEATURE`. Of these each image is cut to the largest
+        centred part of the frame's shape before it is resized, and classes are the truth `label`.
       image_size: pixels a side, or (height, width); both sides are resized to it. 0 or None keeps the source's size
         (what is drawn needs one).
       stride: keep the frames whose number in the file is a multiple of it.
@@ -91,7 +95,12 @@ def load(
         given = {"room": room, "photo_pan": photo_pan, "photographs": photographs}[path]
         return _every(stride, _synthetic(path, given or {}, image_size, greyscale))
     limit = available_memory() // 2 if memory_limit_bytes is None else memory_limit_bytes
-    runs = _read(list(_sources(_paths(path))), options, cache_root(cache_dir), limit)
+    sources: list[Source]
+    if isinstance(path, str) and path.startswith(PREFIX):
+        sources, options = [*tfds_splits(path)], options._replace(split_cuts=False)
+    else:
+        sources = list(_sources(_paths(path)))
+    runs = _read(sources, options, cache_root(cache_dir), limit)
     if not runs:
         raise InputError(
             f"{path} gives no run of at least two consecutive frames at stride {stride}: give longer sequences "
@@ -144,7 +153,8 @@ def _read(sources: Sequence[Source], options: Options, root: pathlib.Path, limit
             frames = entry_frames(entry, in_memory) if isinstance(entry, Entry) else entry
             runs.extend(source.runs(np.array(frames) if in_memory else frames, options.stride))
         elif isinstance(entry, Entry):
-            runs.extend(entry_runs(entry, in_memory))
+            held_out = source.held_out if isinstance(source, TfdsSplit) else None
+            runs.extend(entry_runs(entry, in_memory, held_out))
     return runs
 
 

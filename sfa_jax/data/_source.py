@@ -1,7 +1,7 @@
 """What a file source gives to the cache: pictures, one at a time, and what they will cost."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -40,11 +40,13 @@ class Picture(NamedTuple):
       number: its place in the file or folder, from 0.
       image: uint8 `[height, width, channel]`, or None where the stride skips it.
       thumbnail: uint8 `[THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3]`, or None when no cuts are looked for.
+      truth: what is known of the frame, name -> value, the same names for all frames of a source; or None.
     """
 
     number: int
     image: np.ndarray | None
     thumbnail: np.ndarray | None
+    truth: Mapping[str, float] | None = None
 
 
 class Estimate(NamedTuple):
