@@ -23,11 +23,11 @@ def test_import_is_light():
     """`import sfa_jax` loads nothing; the pure room loads jax and no flax, data or plotting library."""
     code = """
 import sys, sfa_jax
-heavy = {"jax", "flax", "matplotlib", "PIL", "av", "orbax", "sklearn", "optax"}
+heavy = {"jax", "flax", "matplotlib", "PIL", "av", "orbax", "sklearn", "optax", "tensorflow_datasets"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 import sfa_jax.slowness
 assert not (heavy - {"jax"}) & set(sys.modules), heavy & set(sys.modules)
 import sfa_jax.training
-assert not {"matplotlib", "av", "sklearn"} & set(sys.modules)
+assert not {"matplotlib", "av", "sklearn", "skimage", "tensorflow_datasets"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

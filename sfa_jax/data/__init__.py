@@ -1,4 +1,4 @@
-"""Sources of video, each giving runs of uint8 frames, and the clips drawn from them."""
+"""Sources of video and images, each giving runs of uint8 frames, and the clips drawn from them."""
 
 from sfa_jax.data._cache import cache_root as cache_root
 from sfa_jax.data._clips import Batch as Batch
@@ -8,6 +8,7 @@ from sfa_jax.data._clips import Split as Split
 from sfa_jax.data._clips import split_run as split_run
 from sfa_jax.data._load import load as load
 from sfa_jax.data._photo_pan import photo_pan as photo_pan
+from sfa_jax.data._photographs import photographs as photographs
 from sfa_jax.data._room import MOVEMENTS as MOVEMENTS
 from sfa_jax.data._room import Movement as Movement
 from sfa_jax.data._room import room as room
@@ -24,6 +25,7 @@ __all__ = [
     "cache_root",
     "load",
     "photo_pan",
+    "photographs",
     "room",
     "split_run",
 ]

@@ -1,8 +1,8 @@
 """Frames decoded and resized once, kept as raw uint8 on disk.
 
-An entry is a folder `<cache>/<key>/` with the frames in `frames.u8` and their shape and runs in `entry.json`. It is
-written under a temporary name and renamed when it is whole, so that a killed process leaves no broken entry, and of
-two processes that write the same entry one wins and both read it.
+An entry is a folder `<cache>/<key>/` with the frames in `frames.u8`, their shape and runs in `entry.json` and, where
+something is known of them, that in `truth.npz`. It is written under a temporary name and renamed when it is whole, so
+that a killed process leaves no broken entry, and of two processes that write the same entry one wins and both read it.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from sfa_jax.data._source import Options, Source
 logger = logging.getLogger("sfa_jax")
 
 FORMAT_VERSION = 1
-_FRAMES, _ENTRY = "frames.u8", "entry.json"
+_FRAMES, _ENTRY, _TRUTH = "frames.u8", "entry.json", "truth.npz"
 _TEMPORARY = ".tmp-"
 _CHUNK_BYTES = 1 << 22
 
@@ -43,6 +43,7 @@ class Entry(NamedTuple):
     stride: int
     runs: tuple[tuple[int, int], ...]  # (first row, rows) in the frames
     numbers: tuple[int, ...]  # the number of each run's first frame
+    truth: tuple[str, ...]  # names of what is known of each frame
 
     @property
     def n_bytes(self) -> int:
@@ -94,9 +95,9 @@ def entry_frames(entry: Entry, in_memory: bool) -> np.ndarray:
     return np.array(frames) if in_memory else frames
 
 
-def entry_runs(entry: Entry, in_memory: bool) -> list[Run]:
-    """The runs of an entry that have at least two frames."""
-    frames = entry_frames(entry, in_memory)
+def entry_runs(entry: Entry, in_memory: bool, held_out: bool | None = None) -> list[Run]:
+    """The runs of an entry that have at least two frames, `held_out` or not."""
+    frames, truth = entry_frames(entry, in_memory), _entry_truth(entry)
     runs = []
     for index, ((first, count), number) in enumerate(zip(entry.runs, entry.numbers, strict=True)):
         name = entry.name if len(entry.runs) == 1 else f"{entry.name} (shot {index + 1} of {len(entry.runs)})"
@@ -104,8 +105,18 @@ def entry_runs(entry: Entry, in_memory: bool) -> list[Run]:
             logger.info("dropped %s, frame %d: a run of 1 frame, and slowness needs two", name, number)
             continue
         frame_index = number + entry.stride * np.arange(count, dtype=np.int64)
-        runs.append(Run(frames[first : first + count], name, frame_index))
+        rows = slice(first, first + count)
+        known = {key: values[rows] for key, values in truth.items()}
+        runs.append(Run(frames[rows], name, frame_index, known, held_out))
     return runs
+
+
+def _entry_truth(entry: Entry) -> dict[str, np.ndarray]:
+    """What is known of the frames, name -> float32 `[time]`."""
+    if not entry.truth:
+        return {}
+    with np.load(entry.path / _TRUTH, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in entry.truth}
 
 
 def size_text(n_bytes: int) -> str:
@@ -177,6 +188,7 @@ def _write_frames(
 ) -> dict[str, Any]:
     finder = CutFinder() if options.split_cuts else None
     numbers: list[int] = []
+    truth: dict[str, list[float]] = {}
     shape: tuple[int, ...] = ()
     with _write_errors(root, needed):
         file = path.open("wb", buffering=_CHUNK_BYTES)
@@ -188,6 +200,8 @@ def _write_frames(
                 continue
             shape = picture.image.shape
             numbers.append(picture.number)
+            for key, value in (picture.truth or {}).items():
+                truth.setdefault(key, []).append(value)
             with _write_errors(root, needed):
                 file.write(np.ascontiguousarray(picture.image).data)
     finally:
@@ -195,6 +209,10 @@ def _write_frames(
             file.close()
     if not numbers:
         check_length(source.name, 0, options.stride)
+    if truth:
+        known: dict[str, Any] = {key: np.array(values, np.float32) for key, values in truth.items()}
+        with _write_errors(root, needed):
+            np.savez(path.with_name(_TRUTH), **known)
     cuts = finder.finish() if finder is not None else []
     starts = np.unique(np.searchsorted(numbers, cuts)).tolist() if cuts else []
     bounds = [0, *(start for start in starts if 0 < start < len(numbers)), len(numbers)]
@@ -205,6 +223,7 @@ def _write_frames(
         "runs": [[start, stop - start] for start, stop in itertools.pairwise(bounds)],
         "numbers": [numbers[start] for start in bounds[:-1]],
         "cuts": cuts,
+        "truth": list(truth),
     }
 
 
@@ -214,7 +233,9 @@ def _open_entry(path: pathlib.Path) -> Entry | None:
         shape = tuple(header["shape"])
         whole = (path / _FRAMES).stat().st_size == int(np.prod(shape))
         runs = tuple((first, count) for first, count in header["runs"])
-        entry = Entry(path, shape, header["name"], header["stride"], runs, tuple(header["numbers"]))
+        numbers, truth = tuple(header["numbers"]), tuple(header.get("truth", ()))
+        entry = Entry(path, shape, header["name"], header["stride"], runs, numbers, truth)
+        whole &= not truth or (path / _TRUTH).is_file()
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return entry if whole else None

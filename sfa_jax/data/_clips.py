@@ -134,7 +134,8 @@ class ClipSampler:
     """The order in which clips are drawn. Step k's batch depends on the arguments alone, so that resuming is exact.
 
     "shuffled": every epoch goes once through all pairs of consecutive frames, in clips that share one frame with the
-    next, start at a random phase and come in random order; what does not fill a batch is left out of that epoch.
+    next, start at a random phase and come in random order; what does not fill a batch is left out of that epoch. Clips
+    of one frame are single images: every epoch goes once through all frames.
 
     "consecutive": `batch_size` readers, spread evenly over the frames, each go through all runs without end, a clip a
     step, so that a carried state goes on. `reset` is set exactly where a clip does not begin right after the last
@@ -149,7 +150,7 @@ class ClipSampler:
 
     Args:
       lengths: number of frames of each run.
-      clip_length: frames of a clip, at least 2.
+      clip_length: frames of a clip, at least 2; "shuffled" also takes 1.
       batch_size: clips of a batch; fewer where the data do not give as many.
       order: "shuffled", "consecutive" or "in_turn".
       seed: of the order, at least 0.
@@ -171,11 +172,14 @@ class ClipSampler:
         order: str = "shuffled",
         seed: int = 0,
     ):
-        check_whole("data.clip_length", clip_length, 2, "frames (one pair)")
-        check_whole("data.batch_size", batch_size, 1, "clip")
-        check_whole("seed", seed, 0)
         if order not in ORDERS:
             raise InputError(f"data.order: expected one of {ORDERS}, got {order!r}")
+        if order == "shuffled":
+            check_whole("data.clip_length", clip_length, 1, "frame (a single image; 2 are a pair)")
+        else:
+            check_whole("data.clip_length", clip_length, 2, f"frames (one pair) with data.order={order}")
+        check_whole("data.batch_size", batch_size, 1, "clip")
+        check_whole("seed", seed, 0)
         longest = int(max(lengths, default=0))
         if longest < clip_length:
             raise InputError(
@@ -228,7 +232,7 @@ class ClipSampler:
     def _shuffled(self, epoch: int) -> _Clips:
         """The clips of an epoch; their number is the same for all."""
         rng = np.random.default_rng((self._seed, epoch))
-        hop = self._clip_length - 1
+        hop = max(1, self._clip_length - 1)
         firsts = []
         for spare in self._lengths - self._clip_length:
             phase = int(rng.integers(min(hop, spare % hop + 1))) if spare >= 0 else 0

@@ -1,15 +1,26 @@
 """Folders of frames, read with Pillow."""
 
+import contextlib
 import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from sfa_jax._errors import InputError
-from sfa_jax.data._source import THUMBNAIL_SIZE, Estimate, Options, Picture, luma, resize_picture, thumbnail
+from sfa_jax.data._source import (
+    THUMBNAIL_SIZE,
+    Estimate,
+    Options,
+    Picture,
+    luma,
+    natural_key,
+    resize_picture,
+    thumbnail,
+)
 
 logger = logging.getLogger("sfa_jax")
 
@@ -53,7 +64,8 @@ class FrameFolder:
             kept = number % options.stride == 0
             if not kept and not options.split_cuts:
                 continue
-            picture, size = _read(path, smallest if options.height else None)
+            with pillow_warnings():
+                picture, size = decode_picture(path, path, smallest if options.height else None)
             first_size = first_size or size
             if size != first_size and not said_mixed:
                 sizes = (
@@ -70,9 +82,23 @@ class FrameFolder:
             )
 
 
+def walk(folder: str) -> Iterator[tuple[str, list[str]]]:
+    """Each folder with its files in natural order, hidden ones left out; links are followed, but each folder once."""
+    seen: set[str] = set()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
+        yield where, sorted((name for name in names if not name.startswith(".")), key=natural_key)
+
+
 def read_picture(path: str) -> Image.Image:
     """Reads one image file as 8-bit `RGB` (or `L` where it is grey), turned upright; alpha is laid over black."""
-    return _read(path, None)[0]
+    with pillow_warnings():
+        return decode_picture(path, path, None)[0]
 
 
 def _frame(picture: Image.Image, options: Options) -> np.ndarray:
@@ -85,34 +111,55 @@ def _frame(picture: Image.Image, options: Options) -> np.ndarray:
     return grey[..., np.newaxis] if picture.mode == "L" else luma(grey)
 
 
-def _read(path: str, smallest: tuple[int, int] | None) -> tuple[Image.Image, tuple[int, int]]:
-    """The picture, a JPEG perhaps shrunk to no less than `smallest`, and its (width, height) in the file."""
+@contextlib.contextmanager
+def pillow_warnings() -> Iterator[None]:
+    """What Pillow repairs by itself passes in silence, what is too big is an error. For one thread around others."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd EXIF and palettes
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def decode_picture(
+    file: str | IO[bytes],
+    name: str,
+    smallest: tuple[int, int] | None,
+    repair: str = "make the file again, or remove it from the folder",
+) -> tuple[Image.Image, tuple[int, int]]:
+    """Reads one image as 8-bit `RGB` or `L`, turned upright, within `pillow_warnings`.
+
+    Args:
+      file: a path or an open file.
+      name: what messages call it.
+      smallest: (height, width) that a JPEG may be shrunk towards, never below, or None.
+      repair: what messages advise where it is damaged.
+
+    Returns:
+      The picture, and its (width, height) in the file.
+
+    Raises:
+      InputError: it is no image, a damaged one, or several.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd EXIF and palettes that Pillow repairs by itself
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                n_pictures = getattr(opened, "n_frames", 1) if opened.format in _STACKS else 1
-                if n_pictures > 1:
-                    raise InputError(
-                        f"{path} holds {n_pictures} pictures, a frame file holds one: save each picture as its own "
-                        f"file, or the stack as a video or a .npy array [time, height, width, channel]"
-                    )
-                turned = opened.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-                size = opened.size[::-1] if turned else opened.size
-                if smallest is not None:
-                    opened.draft(None, smallest if turned else smallest[::-1])
-                opened.load()
-                return ImageOps.exif_transpose(_eight_bits(opened, path)), size
+        with Image.open(file) as opened:
+            n_pictures = getattr(opened, "n_frames", 1) if opened.format in _STACKS else 1
+            if n_pictures > 1:
+                raise InputError(
+                    f"{name} holds {n_pictures} pictures, a frame file holds one: save each picture as its own "
+                    f"file, or the stack as a video or a .npy array [time, height, width, channel]"
+                )
+            turned = opened.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            size = opened.size[::-1] if turned else opened.size
+            if smallest is not None:
+                opened.draft(None, smallest if turned else smallest[::-1])
+            opened.load()
+            return ImageOps.exif_transpose(_eight_bits(opened, name)), size
     except (InputError, MemoryError):
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} has too many pixels for a frame ({error}): make it smaller first") from error
+        raise InputError(f"{name} has too many pixels for a frame ({error}): make it smaller first") from error
     except Exception as error:  # the plugins raise SyntaxError, struct.error, EOFError... on damaged files
-        raise InputError(
-            f"{path} cannot be read as an image ({type(error).__name__}: {error}): "
-            f"make the file again, or remove it from the folder"
-        ) from error
+        raise InputError(f"{name} cannot be read as an image ({type(error).__name__}: {error}): {repair}") from error
 
 
 def _eight_bits(picture: Image.Image, path: str) -> Image.Image:

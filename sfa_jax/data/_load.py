@@ -25,18 +25,22 @@ from sfa_jax.data._cache import (
     store,
 )
 from sfa_jax.data._checks import check_image_size
-from sfa_jax.data._files import IMAGE_SUFFIXES, FrameFolder
+from sfa_jax.data._files import IMAGE_SUFFIXES, FrameFolder, walk
 from sfa_jax.data._runs import Run
 from sfa_jax.data._source import Options, Source, natural_key
+from sfa_jax.data._tfds import PREFIX, TfdsSplit, tfds_splits
 from sfa_jax.data._video import VIDEO_SUFFIXES, VideoFile
 
 logger = logging.getLogger("sfa_jax")
 
 PathLike = str | os.PathLike[str]
 
+WORLDS = "room", "photo_pan", "photographs"
+"""What is drawn, not read; each name is a path, and the option of `load` that holds its options."""
+
 _EXPECTED = (
-    "path is 'room', 'photo_pan', a folder of frames, a video file, a .npy or .npz array, a folder or list of videos, "
-    "or a pattern with *"
+    "path is 'room', 'photo_pan', 'photographs', 'tfds:NAME', a folder of frames, a video file, a .npy or .npz array, "
+    "a folder or list of videos, or a pattern with *"
 )
 
 
@@ -51,18 +55,22 @@ def load(
     memory_limit_bytes: int | None = None,
     room: Mapping[str, Any] | None = None,
     photo_pan: Mapping[str, Any] | None = None,
+    photographs: Mapping[str, Any] | None = None,
 ) -> list[Run]:
-    """Reads frames from a synthetic world, folders, videos or arrays, as runs of uint8 images.
+    """Reads frames from a synthetic world, folders, videos, arrays or TFDS, as runs of uint8 images.
 
     Files are decoded and resized once and kept in a cache (`python -m sfa_jax.data` shows it). Folders and videos give
-    three channels, or one with `greyscale`; arrays keep their own one or three.
+    three channels, or one with `greyscale`; arrays and data sets of TFDS keep their own one or three.
 
     Args:
-      path: `"room"` or `"photo_pan"` (a folder of that name is `"./room"`); a folder of frames, whose sub-folders are
-        runs of their own; a video; an array `.npy` or `.npz`; a folder of videos or arrays; or several paths as a list,
-        a pattern with `*`, or text with commas.
+      path: `"room"`, `"photo_pan"` or `"photographs"` (a folder of that name is `"./room"`); a folder of frames, whose
+        sub-folders are runs of their own; a video; an array `.npy` or `.npz`; a folder of videos or arrays; several
+        paths as a list, a pattern with `*`, or text with commas; or, alone, `"tfds:NAME"` or `"tfds:DIRECTORY"`, images
+        that TensorFlow Datasets has prepared as array_record, with options such as
+        `?data_dir=DIRECTORY&split=train&held_out=validation&image=FEATURE`. Of these each image is cut to the largest
+        centred part of the frame's shape before it is resized, and classes are the truth `label`.
       image_size: pixels a side, or (height, width); both sides are resized to it. 0 or None keeps the source's size
-        (the two worlds are drawn and need one).
+        (what is drawn needs one).
       stride: keep the frames whose number in the file is a multiple of it.
       greyscale: one channel, the ITU-R 601 luma.
       split_cuts: end a run at each hard cut of a video or folder, found at full frame rate. Arrays are never cut by
@@ -71,6 +79,7 @@ def load(
       memory_limit_bytes: frames above it in total are memory-mapped; by default half of the memory available.
       room: options of the room, used when `path` is `"room"`.
       photo_pan: options of the pan, used when `path` is `"photo_pan"`.
+      photographs: options of the crops, used when `path` is `"photographs"`.
 
     Returns:
       Runs of at least two frames, uint8 `[time, height, width, channel]`, all of one channel count.
@@ -82,11 +91,16 @@ def load(
     if isinstance(stride, bool) or not isinstance(stride, (int, np.integer)) or stride < 1:
         raise InputError(f"stride must be a whole number of frames, at least 1; got {stride!r}")
     options = Options(height, width, int(stride), bool(greyscale), bool(split_cuts))
-    if isinstance(path, str) and path in ("room", "photo_pan"):
-        given = room if path == "room" else photo_pan
+    if isinstance(path, str) and path in WORLDS:
+        given = {"room": room, "photo_pan": photo_pan, "photographs": photographs}[path]
         return _every(stride, _synthetic(path, given or {}, image_size, greyscale))
     limit = available_memory() // 2 if memory_limit_bytes is None else memory_limit_bytes
-    runs = _read(list(_sources(_paths(path))), options, cache_root(cache_dir), limit)
+    sources: list[Source]
+    if isinstance(path, str) and path.startswith(PREFIX):
+        sources, options = [*tfds_splits(path)], options._replace(split_cuts=False)
+    else:
+        sources = list(_sources(_paths(path)))
+    runs = _read(sources, options, cache_root(cache_dir), limit)
     if not runs:
         raise InputError(
             f"{path} gives no run of at least two consecutive frames at stride {stride}: give longer sequences "
@@ -139,7 +153,8 @@ def _read(sources: Sequence[Source], options: Options, root: pathlib.Path, limit
             frames = entry_frames(entry, in_memory) if isinstance(entry, Entry) else entry
             runs.extend(source.runs(np.array(frames) if in_memory else frames, options.stride))
         elif isinstance(entry, Entry):
-            runs.extend(entry_runs(entry, in_memory))
+            held_out = source.held_out if isinstance(source, TfdsSplit) else None
+            runs.extend(entry_runs(entry, in_memory, held_out))
     return runs
 
 
@@ -222,7 +237,7 @@ def _folder(folder: str) -> list[Source]:
     """The sources in a folder and its sub-folders: one for each folder of frames, or one for each video or array."""
     frames: list[Source] = []
     files: list[str] = []
-    for where, names in _walk(folder):
+    for where, names in walk(folder):
         images = [name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
         if images:
             frames.append(FrameFolder(where, images))
@@ -236,19 +251,6 @@ def _folder(folder: str) -> list[Source]:
     if not frames and not files:
         raise InputError(f"the folder {folder} holds no frames, videos or arrays; {_EXPECTED}")
     return frames or [_file(path) for path in files]
-
-
-def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
-    """Each folder with its files in natural order, hidden ones left out; links are followed, but each folder once."""
-    seen: set[str] = set()
-    for where, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-        yield where, sorted((name for name in names if not name.startswith(".")), key=natural_key)
 
 
 def _synthetic(world: str, options: Mapping[str, Any], image_size: Any, greyscale: bool) -> list[Run]:
@@ -266,12 +268,4 @@ def _every(stride: int, runs: list[Run]) -> list[Run]:
     """Every stride-th frame of runs that were rendered whole."""
     for run in runs:
         check_length(run.name, len(range(0, len(run), stride)), stride)
-    return [
-        Run(
-            run.frames[::stride],
-            run.name,
-            run.frame_index[::stride],
-            {name: values[::stride] for name, values in run.truth.items()},
-        )
-        for run in runs
-    ]
+    return [run.part(0, len(run), stride) for run in runs]

@@ -1,7 +1,5 @@
 """A camera that translates, rotates and zooms over a photograph: natural images with every latent variable known."""
 
-import importlib.util
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +8,7 @@ from PIL import Image
 from sfa_jax._errors import InputError
 from sfa_jax.data._checks import check_drawn_size, check_number, check_whole
 from sfa_jax.data._files import read_picture
+from sfa_jax.data._packaged import find_photograph
 from sfa_jax.data._runs import Run
 
 _CHUNK = 16  # frames sampled at once: keeps the temporaries in the cache
@@ -43,7 +42,8 @@ def photo_pan(
       greyscale: one channel (ITU-R 601 luma) instead of three.
       n_frames: frames of each run, at least 2.
       n_runs: how many separate movements; run i is over photograph i modulo their number.
-      photographs: `china.jpg` and `flower.jpg`, which scikit-learn carries, or paths of image files.
+      photographs: `china.jpg` and `flower.jpg`, which scikit-learn carries, others that `data.photographs` knows, or
+        paths of image files.
       view: diagonal of the view at zoom 1, as a share of the photograph's shorter side, in (0, 1).
       zoom_range: zoom goes from 1 to it (narrower views), at least 1.
       translation_speed: root-mean-square change of place a frame along each axis, as a share of the view's diagonal.
@@ -82,7 +82,8 @@ def photo_pan(
         check_number(f"photo_pan.{name}_smoothness", smoothness[name], "[0, inf)", "in frames")
     if not isinstance(photographs, Sequence) or isinstance(photographs, str) or not photographs:
         raise InputError(f"photo_pan.photographs: expected a list of file names, got {photographs!r}")
-    pictures = [_photograph(name, greyscale) for name in photographs[:n_runs]]
+    mode = "L" if greyscale else "RGB"
+    pictures = [read_picture(find_photograph("photo_pan", name)).convert(mode) for name in photographs[:n_runs]]
     runs = []
     for index in range(n_runs):
         picture, name = pictures[index % len(pictures)], photographs[index % len(photographs)]
@@ -108,21 +109,6 @@ def photo_pan(
         named = {key: values.astype(np.float32) for key, values in truth.items()}
         runs.append(Run(frames, f"photo_pan {index} ({name})", np.arange(n_frames, dtype=np.int64), named))
     return runs
-
-
-def _photograph(name: str, greyscale: bool) -> Image.Image:
-    if name in _BUILT_IN and not os.path.exists(name):
-        # The files are read without importing scikit-learn, which takes a second.
-        spec = importlib.util.find_spec("sklearn")
-        if spec is None or not spec.submodule_search_locations:
-            raise InputError(
-                f"photo_pan: {name} comes with scikit-learn; install it with `pip install 'sfa_jax[sklearn]'`, or give "
-                f"photographs of your own"
-            )
-        name = os.path.join(spec.submodule_search_locations[0], "datasets", "images", name)
-    if not os.path.isfile(name):
-        raise InputError(f"photo_pan: the photograph {name!r} does not exist; give a path of an image file")
-    return read_picture(name).convert("L" if greyscale else "RGB")
 
 
 def _velocity(rng: np.random.Generator, n_frames: int, speed: float, smoothness: float) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What a file source gives to the cache: pictures, one at a time, and what they will cost."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -9,6 +9,10 @@ from PIL import Image
 
 THUMBNAIL_SIZE = 32
 """Side of the square thumbnails that cuts are looked for in."""
+
+
+REDUCING_GAP = 2.0
+"""A picture that shrinks by more than twice this is first averaged over whole pixels, which is fast, down to it."""
 
 
 class Options(NamedTuple):
@@ -36,11 +40,13 @@ class Picture(NamedTuple):
       number: its place in the file or folder, from 0.
       image: uint8 `[height, width, channel]`, or None where the stride skips it.
       thumbnail: uint8 `[THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3]`, or None when no cuts are looked for.
+      truth: what is known of the frame, name -> value, the same names for all frames of a source; or None.
     """
 
     number: int
     image: np.ndarray | None
     thumbnail: np.ndarray | None
+    truth: Mapping[str, float] | None = None
 
 
 class Estimate(NamedTuple):
@@ -90,6 +96,20 @@ def resize_picture(picture: Image.Image, height: int, width: int) -> Image.Image
         return picture
     shrinks = width <= picture.width and height <= picture.height
     return picture.resize((width, height), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR)
+
+
+def crop_picture(picture: Image.Image, box: Sequence[float] | np.ndarray, height: int, width: int) -> Image.Image:
+    """Resizes a part of an 8-bit picture, without aliasing; fractions of its pixels count.
+
+    Args:
+      picture: the whole.
+      box: left, top, width and height of the part, in pixels of the picture.
+      height, width: of the result, in pixels.
+    """
+    left, top, across, down = map(float, box)
+    # Rounding may carry the ends past the picture's, which Pillow refuses.
+    part = max(0.0, left), max(0.0, top), min(left + across, picture.width), min(top + down, picture.height)
+    return picture.resize((width, height), Image.Resampling.BICUBIC, part, REDUCING_GAP)
 
 
 def thumbnail(picture: Image.Image) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from sfa_jax._errors import InputError
 from sfa_jax.data import ClipSampler, FrameStore, Run, Split, load, split_run
+from sfa_jax.data._load import WORLDS
 
 _log = logging.getLogger("sfa_jax")
 
@@ -15,7 +16,7 @@ class Inputs(NamedTuple):
 
     Attributes:
       runs: whole runs of frames.
-      splits: where each is cut into training and held-out frames.
+      splits: where each is cut into training and held-out frames; `train_stop` is 0 where a run is held out whole.
       store: the training frames.
       sampler: of clips of them.
     """
@@ -39,8 +40,7 @@ def load_runs(data: Any, *, path: str | None = None, image_size: tuple[int, int]
         greyscale=data.greyscale,
         split_cuts=data.split_cuts,
         cache_dir=data.cache_dir or None,
-        room=data.room.to_dict(),
-        photo_pan=data.photo_pan.to_dict(),
+        **{world: data[world].to_dict() for world in WORLDS if world in data},
     )
 
 
@@ -51,21 +51,23 @@ def load_inputs(config: Any) -> Inputs:
       InputError: the data cannot be used, or an option does not fit them.
     """
     runs = load_runs(config.data)
-    splits = [split_run(len(run), holdout=config.evaluation.holdout, gap=config.evaluation.gap) for run in runs]
-    training = [run.part(0, split.train_stop) for run, split in zip(runs, splits, strict=True)]
-    held_out = sum(len(run) - split.held_out_start for run, split in zip(runs, splits, strict=True))
+    splits = split_runs(runs, holdout=config.evaluation.holdout, gap=config.evaluation.gap)
+    training = [run.part(0, split.train_stop) for run, split in zip(runs, splits, strict=True) if split.train_stop]
+    held_out = [len(run) - split.held_out_start for run, split in zip(runs, splits, strict=True)]
+    lag = config.get("objective", {}).get("lag", 0)  # an objective of single images has none
     store = FrameStore(training)
     _check_change(training)
     _log.info(
         "data: %d run%s, %d frames of %dx%dx%d for training, %d held out",
-        len(runs), "s" * (len(runs) != 1), len(store), *store.shape, held_out,
+        len(runs), "s" * (len(runs) != 1), len(store), *store.shape, sum(held_out),
     )  # fmt: skip
-    if not held_out:
-        why = "no run is long enough to hold frames out" if config.evaluation.holdout else "no frames are held out"
+    if not sum(held_out):
+        cut = config.evaluation.holdout and runs[0].held_out is None
+        why = "no run is long enough to hold frames out" if cut else "no frames are held out"
         _log.warning("evaluation.holdout=%g: %s; every measure is on training frames", config.evaluation.holdout, why)
-    elif max(len(run) - split.held_out_start for run, split in zip(runs, splits, strict=True)) <= config.objective.lag:
+    elif max(held_out) <= lag:
         raise InputError(
-            f"objective.lag: expected less than the held-out frames of the longest run, got {config.objective.lag}; "
+            f"objective.lag: expected less than the held-out frames of the longest run, got {lag}; "
             "raise --config.evaluation.holdout, lower the lag or give longer video"
         )
     sampler = ClipSampler(
@@ -78,6 +80,27 @@ def load_inputs(config: Any) -> Inputs:
     return Inputs(runs, splits, store, sampler)
 
 
+def split_runs(runs: Sequence[Run], *, holdout: float, gap: float) -> list[Split]:
+    """Where each run is cut: by `split_run`, or nowhere where the source says which images are held out.
+
+    Raises:
+      InputError: a share is out of its range, no run is left for training, or some runs say whether they are held out
+        and others do not.
+    """
+    said = [run for run in runs if run.held_out is not None]
+    if not said:
+        return [split_run(len(run), holdout=holdout, gap=gap) for run in runs]
+    if len(said) < len(runs):
+        silent = next(run for run in runs if run.held_out is None)
+        raise InputError(
+            f"held_out: expected True or False of all runs or None of all, got {said[0].held_out} of {said[0].name} "
+            f"and None of {silent.name}; load sources that hold out whole images apart from those that do not"
+        )
+    if all(run.held_out for run in runs):
+        raise InputError(f"held_out: all {len(runs)} runs, such as {runs[0].name}, are held out; leave one to train on")
+    return [Split(0, 0) if run.held_out else Split(len(run), len(run)) for run in runs]
+
+
 def _check_change(runs: Sequence[Run]) -> None:
     first = runs[0].frames[0]
     for run in runs:
@@ -85,6 +108,6 @@ def _check_change(runs: Sequence[Run]) -> None:
             if (run.frames[start : start + 1024] != first).any():
                 return
     raise InputError(
-        f"{runs[0].name}: all {sum(len(run) for run in runs)} training frames are the same; slowness needs something "
-        "that changes. Give another video, or another part of it"
+        f"{runs[0].name}: all {sum(len(run) for run in runs)} training frames are the same, and nothing is learned "
+        "from what never changes. Give another video or other images, or another part of them"
     )

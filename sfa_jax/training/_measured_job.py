@@ -81,7 +81,7 @@ class MeasuredJob:
             (Part(i, 0, s.train_stop), Part(i, s.held_out_start, len(inputs.runs[i])))
             for i, s in enumerate(inputs.splits)
         ]
-        self._train = [train for train, _ in parts]
+        self._train = [train for train, _ in parts if train.start < train.stop]
         self._held_out = [held_out for _, held_out in parts if held_out.start < held_out.stop]
         self._n_held_out = sum(part.stop - part.start for part in self._held_out)
         self._held_out = self._held_out or self._train  # nothing to hold out: said at the start, and counted as 0

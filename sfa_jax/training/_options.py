@@ -17,6 +17,9 @@ _COUNT_OR_0 = _Range("a whole number of at least 0", lambda x: _is_whole(x) and 
 _SEED = _Range("a whole number from 0 to 2^32 - 1", lambda x: _is_whole(x) and 0 <= x < 2**32)
 _POSITIVE = _Range("a finite number above 0", lambda x: math.isfinite(x) and x > 0)
 _NOT_NEGATIVE = _Range("a finite number of at least 0", lambda x: math.isfinite(x) and x >= 0)
+_PAIR = _Range(
+    "a whole number of at least 2 frames (one pair), for slowness is a change", lambda x: _is_whole(x) and x >= 2
+)
 _SIZES = _Range("one or more whole numbers of at least 1", lambda x: len(x) > 0 and all(map(_COUNT.holds, x)))
 
 _COMMON = {
@@ -31,6 +34,7 @@ _CLOSED_FORM = {
     "sfa.degree": _COUNT,
 }
 _NETWORK = {
+    "data.clip_length": _PAIR,
     "network.dim": _COUNT,
     "network.channels": _SIZES,
     "network.hidden": _COUNT,

@@ -41,6 +41,21 @@ def test_an_epoch_of_pairs_is_every_pair_once():
     assert np.any(sampler.at(0).frames != sampler.at(sampler.steps_per_epoch).frames)
 
 
+def test_an_epoch_of_images_is_every_image_once():
+    sampler = ClipSampler((*LENGTHS, 1), clip_length=1, batch_size=4, seed=5)
+    assert sampler.steps_per_epoch == 43 // 4
+    epochs = []
+    for epoch in range(2):
+        batches = [sampler.at(epoch * sampler.steps_per_epoch + step) for step in range(sampler.steps_per_epoch)]
+        assert all(batch.frames.shape == batch.valid.shape == (4, 1) for batch in batches)
+        assert all(batch.valid.all() and batch.reset.all() for batch in batches)
+        epochs.append(np.concatenate([batch.frames[:, 0] for batch in batches]))
+        assert len(np.unique(epochs[-1])) == 40  # of 43: what does not fill a batch is left out
+    assert np.any(epochs[0] != epochs[1])
+    images = np.concatenate(epochs)
+    np.testing.assert_array_equal(run_of(images), np.concatenate([sampler.at(step).run_id for step in range(20)]))
+
+
 @pytest.mark.parametrize("order", ["shuffled", "consecutive"])
 def test_a_step_decides_its_batch(order):
     a = ClipSampler(LENGTHS, clip_length=3, batch_size=2, seed=1, order=order)
@@ -153,7 +168,18 @@ def test_frame_store(tmp_path):
     ("options", "message"),
     [
         ({"clip_length": 24}, "a clip of 24 frames is longer than every run .the longest has 23"),
-        ({"clip_length": 1}, "data.clip_length: expected a whole number of at least 2 frames .one pair., got 1"),
+        (
+            {"clip_length": 0},
+            "data.clip_length: expected a whole number of at least 1 frame .a single image; .*, got 0",
+        ),
+        (
+            {"clip_length": 1, "order": "consecutive"},
+            "data.clip_length: expected a whole number of at least 2 frames .one pair. with .*=consecutive, got 1",
+        ),
+        (
+            {"clip_length": 1, "order": "in_turn", "batch_size": 1},
+            "data.clip_length: .* with data.order=in_turn, got 1",
+        ),
         ({"clip_length": 2.0}, "data.clip_length: .*got 2.0"),
         ({"order": "sideways"}, "data.order: expected one of"),
         ({"batch_size": 0}, "data.batch_size: expected a whole number of at least 1 clip, got 0"),

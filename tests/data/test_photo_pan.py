@@ -144,5 +144,5 @@ def test_bad_options(options, message):
 
 def test_missing_scikit_learn(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install 'sfa_jax\[sklearn\]'"):
+    with pytest.raises(InputError, match=r"pip install 'sfa_jax\[images\]'"):
         photo_pan()

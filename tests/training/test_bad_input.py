@@ -114,6 +114,10 @@ def test_nan_in_an_array(config, tmp_path, frames):
     [
         ({"objective.name": "slow"}, "objective.name: expected one of"),
         ({"objective.lag": 2}, "objective.lag: expected less than data.clip_length = 2, got 2"),
+        (
+            {"data.clip_length": 1},
+            r"data.clip_length: expected a whole number of at least 2 frames \(one pair\).*, got 1",
+        ),
         ({"objective.lag": 0}, "objective.lag: expected a whole number of at least 1"),
         ({"objective.name": "sfa", "objective.sfa.scaling": "even"}, "objective.sfa.scaling: expected one of"),
         ({"network.pool": "max"}, "network.pool: expected one of"),
