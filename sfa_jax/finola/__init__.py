@@ -13,9 +13,9 @@ from sfa_jax.finola._masked import element_sources as element_sources
 from sfa_jax.finola._masked import predict_from_block as predict_from_block
 from sfa_jax.finola._norm import normalize as normalize
 from sfa_jax.finola._params import DIRECTIONS as DIRECTIONS
+from sfa_jax.finola._params import SPEEDS as SPEEDS
 from sfa_jax.finola._params import FinolaParams as FinolaParams
 from sfa_jax.finola._params import Matrices as Matrices
-from sfa_jax.finola._params import SPEEDS as SPEEDS
 from sfa_jax.finola._params import init_params as init_params
 from sfa_jax.finola._params import matrices as matrices
 from sfa_jax.finola._params import zero_mean_basis as zero_mean_basis
@@ -27,12 +27,12 @@ from sfa_jax.finola._waves import wave_speeds as wave_speeds
 
 __all__ = [
     "DIRECTIONS",
-    "FinolaParams",
-    "MaskedSources",
-    "Matrices",
     "ORDERS",
     "QUADRANTS",
     "SPEEDS",
+    "FinolaParams",
+    "MaskedSources",
+    "Matrices",
     "Waves",
     "autoregress",
     "block_sources",

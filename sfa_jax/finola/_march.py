@@ -91,7 +91,7 @@ def sum_paths(rows: jax.Array, n_paths: int) -> jax.Array:
 
 
 def advance(matrix: jax.Array, rows: jax.Array, how: How) -> jax.Array:
-    """One step, z + A zhat, written as the equation is: `[lanes, n_rows, channels]` of `[lanes, channels, channels]`."""
+    """One step, z + A zhat, of rows `[lanes, n_rows, channels]`, written as the equation is."""
     if not how.normalized:
         return rows + jnp.einsum("krc,kdc->krd", rows, matrix)
     mean, gain = statistics(rows, how.epsilon)
@@ -191,6 +191,6 @@ def _centred(matrix: jax.Array, how: How) -> jax.Array:
 
 
 def _stretch_length(n_steps: int, n_rows: int) -> int:
-    """How many steps share one product for the gradient: the divisor of their number that is nearest to `_ROWS` rows."""
+    """How many steps share one product for the gradient: the divisor of their number nearest to `_ROWS` rows."""
     wanted = max(1.0, _ROWS / n_rows)
     return min((n for n in range(1, n_steps + 1) if n_steps % n == 0), key=lambda n: abs(math.log(n / wanted)))

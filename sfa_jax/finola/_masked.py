@@ -1,8 +1,8 @@
 """Masked FINOLA: from a visible block of a map to everything around it.
 
 A quarter of the map, half of each side, is visible wherever it lies. Element-wise: the block is pooled to one vector
-that stands at its middle, and FINOLA grows the whole map. Block-wise: every visible cell predicts the three masked cells
-that lie half the map's side away from it, in x, in y and in both.
+that stands at its middle, and FINOLA grows the whole map. Block-wise: every visible cell predicts three masked cells,
+those that lie half the map's side away from it, in x, in y and in both.
 """
 
 from typing import NamedTuple

@@ -87,6 +87,7 @@ def init_params(
         raise ValueError(f"speeds: expected one of {SPEEDS}, got {speeds!r}")
     *keys, basis_key = jax.random.split(key, 5)
     n_drawn = 4 if directions == "separate" else 2
+    shape: tuple[int, ...]
     if speeds == "real":
         shape, deviation = (channels - 1,), scale
         basis = jax.random.orthogonal(basis_key, channels - 1)

@@ -1,7 +1,7 @@
 """One-way waves: the speeds of a pair of matrices, and maps in the coordinates in which they travel.
 
-dz/dx = A zhat and dz/dy = B zhat give dz/dx = A B^-1 dz/dy. As the channels of zhat sum to 0, A and B act on the subspace
-of such vectors alone: with U its orthonormal basis (`zero_mean_basis`), u = U' z obeys u_x = Q u_y with
+dz/dx = A zhat and dz/dy = B zhat give dz/dx = A B^-1 dz/dy. As the channels of zhat sum to 0, A and B act on the
+subspace of such vectors alone: with U its orthonormal basis (`zero_mean_basis`), u = U' z obeys u_x = Q u_y with
 Q = (U' A U) (U' B U)^-1 = V diag(lambda) V^-1, and zeta = V^-1 u obeys d zeta_k / dx = lambda_k d zeta_k / dy: C - 1
 waves of speeds lambda_k, complex in general. (The component of z along the ones has a slope that A and B give it, but
 no part in the norm: it is carried along, and left out here. The eigenvalues of U' (A B^-1) U would be others.)
