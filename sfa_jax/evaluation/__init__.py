@@ -1,7 +1,16 @@
-"""Held-out measures of a slow code, baselines beside it, controls, plots and the run report."""
+"""Held-out measures of a slow code and of drawn images, baselines beside it, controls, plots and the run report."""
 
 from sfa_jax.evaluation._baselines import pca_codes as pca_codes
 from sfa_jax.evaluation._baselines import sfa_codes as sfa_codes
+from sfa_jax.evaluation._image_plots import plot_images as plot_images
+from sfa_jax.evaluation._image_plots import plot_waves as plot_waves
+from sfa_jax.evaluation._images import dct_best_images as dct_best_images
+from sfa_jax.evaluation._images import dct_images as dct_images
+from sfa_jax.evaluation._images import image_measures as image_measures
+from sfa_jax.evaluation._images import median_residual as median_residual
+from sfa_jax.evaluation._images import pca_images as pca_images
+from sfa_jax.evaluation._images import psnr as psnr
+from sfa_jax.evaluation._images import ssim as ssim
 from sfa_jax.evaluation._measures import code_measures as code_measures
 from sfa_jax.evaluation._measures import effective_rank_of as effective_rank_of
 from sfa_jax.evaluation._measures import linear_r2 as linear_r2
@@ -9,18 +18,29 @@ from sfa_jax.evaluation._measures import run_deltas as run_deltas
 from sfa_jax.evaluation._measures import solve_readout as solve_readout
 from sfa_jax.evaluation._measures import whiteness_error as whiteness_error
 from sfa_jax.evaluation._plots import plot_run as plot_run
+from sfa_jax.evaluation._report import image_table as image_table
 from sfa_jax.evaluation._report import table as table
 from sfa_jax.evaluation._report import verdicts as verdicts
 
 __all__ = [
     "code_measures",
+    "dct_best_images",
+    "dct_images",
     "effective_rank_of",
+    "image_measures",
+    "image_table",
     "linear_r2",
+    "median_residual",
     "pca_codes",
+    "pca_images",
+    "plot_images",
     "plot_run",
+    "plot_waves",
+    "psnr",
     "run_deltas",
     "sfa_codes",
     "solve_readout",
+    "ssim",
     "table",
     "verdicts",
     "whiteness_error",

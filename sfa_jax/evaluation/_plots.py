@@ -1,6 +1,6 @@
 """The pictures of a run. Matplotlib is imported here alone, and only when something is drawn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +32,7 @@ def plot_run(
     Returns:
       The files written: `traces.png`, `covariance.png`, `losses.png`, and with known poses `maps.png`.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-
-    def save(figure: Any, name: str) -> None:
-        figure.savefig(folder / name, dpi=110)
-        plt.close(figure)
-        written.append(folder / name)
-
+    plt, save, written = open_folder(folder)
     if code and code[0].shape[1]:
         longest = max(range(len(code)), key=lambda run: len(code[run]))
         save(_traces(plt, code[longest], truth[longest]), "traces.png")
@@ -53,8 +41,26 @@ def plot_run(
         if {"x", "z", "cos_heading", "sin_heading"} <= merged.keys():
             save(_maps(plt, np.concatenate(code), merged), "maps.png")
     if any(record.get("split") == "train" for record in records):
-        save(_losses(plt, records, loss_name), "losses.png")
+        save(draw_losses(plt, records, loss_name), "losses.png")
     return written
+
+
+def open_folder(folder: Path) -> tuple[Any, Callable[[Any, str], None], list[Path]]:
+    """Pyplot, a function that saves a figure in the folder under a name, and the files it has written."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+
+    def save(figure: Any, name: str) -> None:
+        figure.savefig(folder / name, dpi=110)
+        plt.close(figure)
+        written.append(folder / name)
+
+    return plt, save, written
 
 
 def _traces(plt: Any, code: np.ndarray, truth: Mapping[str, np.ndarray]) -> Any:
@@ -94,7 +100,8 @@ def _covariance(plt: Any, code: np.ndarray) -> Any:
     return figure
 
 
-def _losses(plt: Any, records: Sequence[Mapping[str, Any]], loss_name: str) -> Any:
+def draw_losses(plt: Any, records: Sequence[Mapping[str, Any]], loss_name: str) -> Any:
+    """The loss and its terms in training, and on held-out frames where it was measured."""
     train = [record for record in records if record.get("split") == "train"]
     held_out = [record for record in records if record.get("split") == "eval" and "loss" in record]
     terms = [name for name in train[0] if name not in ("step", "split", "frames_per_second", "gradient_norm", "loss")]

@@ -11,6 +11,7 @@ OVERFIT_GAP = 2.0
 MANY_FRAMES = 20  # held-out frames below which a measure is chance
 SHIFTED_WHITENESS = 2.0  # of a code that is white on the training frames
 _DELTAS_SHOWN = 4
+_IMAGE_COLUMNS = (("psnr", ".2f"), ("psnr_worst_tenth", ".2f"), ("ssim", ".3f"))
 
 
 def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
@@ -20,6 +21,8 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
       summary: the run's measures.
       dim: size of the embedding.
     """
+    if "psnr" in summary:
+        return []
     said = []
     rank = summary.get("effective_rank_train", summary.get("effective_rank", 0.0))
     if rank < 1:
@@ -77,7 +80,12 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
 
 
 def table(summary: Mapping[str, float]) -> str:
-    """The learned code beside each baseline: R^2 of the latents, Delta of the slowest features, effective rank."""
+    """The learned code beside each baseline: R^2 of the latents, Delta of the slowest features, effective rank.
+
+    Of an image autoencoder: `image_table`.
+    """
+    if "psnr" in summary:
+        return image_table(summary)
     latents = [name.removeprefix("r2/") for name in summary if name.startswith("r2/")]
     deltas = [k for k in range(_DELTAS_SHOWN) if f"delta/{k}" in summary]
     frames = "held-out frames" if summary.get("held_out_frames", 1) else "training frames"
@@ -88,7 +96,22 @@ def table(summary: Mapping[str, float]) -> str:
         cells = [_cell(summary.get(f"{prefix}r2/{name}"), ".3f") for name in latents]
         cells += [_cell(summary.get(f"{prefix}delta/{k}"), ".2g") for k in deltas]
         rows.append([label.replace("_", " "), *cells, _cell(summary.get(f"{prefix}effective_rank"), ".1f")])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    return _lines(rows)
+
+
+def image_table(summary: Mapping[str, float]) -> str:
+    """The learned autoencoder beside each baseline of as many numbers: PSNR, its lowest decile, and SSIM."""
+    frames = "held-out images" if summary.get("held_out_images", 1) else "training images"
+    rows = [[f"{frames}, {summary['code_size']:.0f} numbers each", "PSNR", "worst tenth", "SSIM"]]
+    baselines = dict.fromkeys(name.split("/")[1] for name in summary if name.startswith("baseline/"))
+    for label, prefix in [("learned", ""), *((name, f"baseline/{name}/") for name in baselines)]:
+        values = [(summary.get(f"{prefix}{name}"), form) for name, form in _IMAGE_COLUMNS]
+        rows.append([label.replace("_", " "), *(_cell(value, form) for value, form in values)])
+    return _lines(rows)
+
+
+def _lines(rows: list[list[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
         for row in rows

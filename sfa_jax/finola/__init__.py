@@ -4,6 +4,7 @@ Pure functions of arrays on jax alone. Maps are `[..., height, width, channels]`
 """
 
 from sfa_jax.finola._autoregress import ORDERS as ORDERS
+from sfa_jax.finola._autoregress import Order as Order
 from sfa_jax.finola._autoregress import autoregress as autoregress
 from sfa_jax.finola._autoregress import multipath as multipath
 from sfa_jax.finola._autoregress import repeat as repeat
@@ -14,11 +15,16 @@ from sfa_jax.finola._masked import predict_from_block as predict_from_block
 from sfa_jax.finola._norm import normalize as normalize
 from sfa_jax.finola._params import DIRECTIONS as DIRECTIONS
 from sfa_jax.finola._params import SPEEDS as SPEEDS
+from sfa_jax.finola._params import Directions as Directions
 from sfa_jax.finola._params import FinolaParams as FinolaParams
 from sfa_jax.finola._params import Matrices as Matrices
+from sfa_jax.finola._params import Speeds as Speeds
 from sfa_jax.finola._params import init_params as init_params
 from sfa_jax.finola._params import matrices as matrices
 from sfa_jax.finola._params import zero_mean_basis as zero_mean_basis
+from sfa_jax.finola._plane_waves import PlaneWaves as PlaneWaves
+from sfa_jax.finola._plane_waves import lowest_waves as lowest_waves
+from sfa_jax.finola._plane_waves import plane_waves as plane_waves
 from sfa_jax.finola._waves import QUADRANTS as QUADRANTS
 from sfa_jax.finola._waves import Waves as Waves
 from sfa_jax.finola._waves import to_wave_coordinates as to_wave_coordinates
@@ -30,17 +36,23 @@ __all__ = [
     "ORDERS",
     "QUADRANTS",
     "SPEEDS",
+    "Directions",
     "FinolaParams",
     "MaskedSources",
     "Matrices",
+    "Order",
+    "PlaneWaves",
+    "Speeds",
     "Waves",
     "autoregress",
     "block_sources",
     "element_sources",
     "init_params",
+    "lowest_waves",
     "matrices",
     "multipath",
     "normalize",
+    "plane_waves",
     "predict_from_block",
     "repeat",
     "to_wave_coordinates",

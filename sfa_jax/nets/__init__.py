@@ -1,5 +1,6 @@
 """Networks that several rooms share: convolutional encoder, recurrent head, and the slow network made of both."""
 
+from sfa_jax.nets._attention_pool import AttentionPool as AttentionPool
 from sfa_jax.nets._conv import conv2d as conv2d
 from sfa_jax.nets._encoder import POOLS as POOLS
 from sfa_jax.nets._encoder import ConvEncoder as ConvEncoder
@@ -8,11 +9,14 @@ from sfa_jax.nets._network import SlowNetwork as SlowNetwork
 from sfa_jax.nets._recurrent import init_head as init_head
 from sfa_jax.nets._recurrent import recurrent_scan as recurrent_scan
 from sfa_jax.nets._recurrent import recurrent_step as recurrent_step
+from sfa_jax.nets._upsampling import UpsamplingDecoder as UpsamplingDecoder
 
 __all__ = [
     "POOLS",
+    "AttentionPool",
     "ConvEncoder",
     "SlowNetwork",
+    "UpsamplingDecoder",
     "conv2d",
     "init_head",
     "pool_features",

@@ -14,12 +14,13 @@ POOLS = ("mean", "flatten", "spatial_softmax")
 
 
 class ConvEncoder(nn.Module):
-    """Blocks of [convolution 3x3, stride 2 -> batch normalisation -> ReLU], then a pooling to one vector.
+    """Blocks of [convolution 3x3, stride 2 -> batch normalisation -> ReLU], and a pooling to one vector.
 
     Attributes:
       channels: output channels of each block.
       pool: "mean" averages over all positions and forgets where things are (`channels[-1]` features); "flatten" keeps
-        every position; "spatial_softmax" gives the expected row and column of each channel (`2 channels[-1]`).
+        every position; "spatial_softmax" gives the expected row and column of each channel (`2 channels[-1]`); None
+        gives the map as it is.
       momentum: share of the old value in the running statistics.
       epsilon: added to the variances.
 
@@ -28,7 +29,7 @@ class ConvEncoder(nn.Module):
     """
 
     channels: Sequence[int] = (32, 64, 128)
-    pool: Pool = "mean"
+    pool: Pool | None = "mean"
     momentum: float = 0.9
     epsilon: float = 1e-5
 
@@ -42,7 +43,7 @@ class ConvEncoder(nn.Module):
           train: normalise with the statistics of the batch and update the running ones; else use the running ones.
 
         Returns:
-          h, `[n, n_features]`.
+          h, `[n, n_features]`, or without pooling `[n, height', width', channels[-1]]`.
         """
         blocks, running = [], []
         c_in = frames.shape[-1]
@@ -88,12 +89,13 @@ def as_images(frames: jax.Array) -> jax.Array:
     return frames
 
 
-def pool_features(x: jax.Array, pool: Pool) -> jax.Array:
+def pool_features(x: jax.Array, pool: Pool | None) -> jax.Array:
     """A feature map as one vector.
 
     Args:
       x: `[..., height, width, channel]`.
-      pool: as in `ConvEncoder`; "spatial_softmax" returns all rows, then all columns, from -1 (top, left) to 1.
+      pool: as in `ConvEncoder`; "spatial_softmax" returns all rows, then all columns, from -1 (top, left) to 1;
+        None returns x.
 
     Returns:
       `[..., n_features]`.
@@ -101,6 +103,8 @@ def pool_features(x: jax.Array, pool: Pool) -> jax.Array:
     Raises:
       ValueError: an unknown pooling.
     """
+    if pool is None:
+        return x
     if pool == "mean":
         return jnp.mean(x, axis=(-3, -2))
     if pool == "flatten":

@@ -25,6 +25,7 @@ from sfa_jax.data import Batch
 from sfa_jax.training._agreement import agree_on_frames, check_same_config
 from sfa_jax.training._checkpoints import Checkpoints
 from sfa_jax.training._closed_form import ClosedFormJob
+from sfa_jax.training._image_job import ImageAutoencoderJob
 from sfa_jax.training._inputs import Inputs, load_inputs
 from sfa_jax.training._mesh import Devices, local
 from sfa_jax.training._metrics import MetricsFile, mean_rate
@@ -37,9 +38,11 @@ from sfa_jax.training._workdir import OUTPUT_OPTIONS, check_config_file, differe
 
 _log = logging.getLogger("sfa_jax")
 
-JOBS: dict[str, type[SlowNetworkJob] | type[ClosedFormJob]] = {
+JobClass = type[SlowNetworkJob] | type[ClosedFormJob] | type[ImageAutoencoderJob]
+JOBS: dict[str, JobClass] = {
     "slow_network": SlowNetworkJob,
     "closed_form_sfa": ClosedFormJob,
+    "image_autoencoder": ImageAutoencoderJob,
 }
 
 
@@ -105,7 +108,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
                 return _run(job, config, workdir, inputs, in_memory, checkpoints, signals, processes)
 
 
-def _job_of(config: Any) -> type[SlowNetworkJob] | type[ClosedFormJob]:
+def _job_of(config: Any) -> JobClass:
     if config.job not in JOBS:
         raise InputError(f"job: expected one of {tuple(JOBS)}, got {config.job!r}")
     return JOBS[config.job]

@@ -24,16 +24,37 @@ _SIZES = _Range("one or more whole numbers of at least 1", lambda x: len(x) > 0 
 
 _COMMON = {
     "seed": _SEED,
-    "objective.lag": _COUNT,
     "train.evaluate_every": _COUNT,
     "train.steps_per_dispatch": _COUNT,
 }
+_TRAINING = {
+    "train.steps": _COUNT_OR_0,
+    "train.epochs": _NOT_NEGATIVE,
+    "train.learning_rate": _POSITIVE,
+    "train.warmup_steps": _COUNT_OR_0,
+    "train.gradient_clip": _NOT_NEGATIVE,
+    "train.weight_decay": _NOT_NEGATIVE,
+}
+_IMAGES = {
+    "network.n_paths": _COUNT,
+    "network.channels": _Range("a whole number of at least 4", lambda x: _is_whole(x) and x >= 4),
+    "network.map_size": _COUNT,
+    "network.scale": _NOT_NEGATIVE,
+    "network.encoder_channels": _SIZES,
+    "network.hidden": _COUNT,
+    "network.blocks": _COUNT_OR_0,
+    "network.hidden_pixels": _COUNT,
+    "network.dense_channels": _COUNT,
+    "train.wave_learning_rate": _NOT_NEGATIVE,
+}
 _CLOSED_FORM = {
+    "objective.lag": _COUNT,
     "sfa.n_components": _COUNT,
     "sfa.n_inputs": _COUNT,
     "sfa.degree": _COUNT,
 }
 _NETWORK = {
+    "objective.lag": _COUNT,
     "data.clip_length": _PAIR,
     "network.dim": _COUNT,
     "network.channels": _SIZES,
@@ -42,12 +63,6 @@ _NETWORK = {
     "objective.whitened.log_variance_weight": _NOT_NEGATIVE,
     "objective.vamp2.epsilon": _POSITIVE,
     "objective.vamp2.log_variance_weight": _NOT_NEGATIVE,
-    "train.steps": _COUNT_OR_0,
-    "train.epochs": _NOT_NEGATIVE,
-    "train.learning_rate": _POSITIVE,
-    "train.warmup_steps": _COUNT_OR_0,
-    "train.gradient_clip": _NOT_NEGATIVE,
-    "train.weight_decay": _NOT_NEGATIVE,
 }
 
 
@@ -73,13 +88,9 @@ def check_network(config: Any) -> None:
     Raises:
       InputError: names the option, what was expected and what came.
     """
-    _check(config, _COMMON | _NETWORK)
+    _check(config, _COMMON | _TRAINING | _NETWORK)
     train, data = config.train, config.data
-    if (train.steps > 0) == (train.epochs > 0):
-        raise InputError(
-            f"train.steps, train.epochs: expected exactly one above 0, got {train.steps} and {train.epochs}; "
-            "set the other to 0"
-        )
+    _check_length(train)
     if config.objective.lag >= data.clip_length:
         raise InputError(
             f"objective.lag: expected less than data.clip_length = {data.clip_length}, got {config.objective.lag}"
@@ -89,6 +100,27 @@ def check_network(config: Any) -> None:
         raise InputError(
             f"objective.sfa.two_batch: needs two halves of at least 2 pairs, but a batch has {pairs}; raise "
             "data.batch_size or data.clip_length"
+        )
+
+
+def check_images(config: Any) -> None:
+    """Raises on the first option of an image autoencoder that is out of its range.
+
+    Raises:
+      InputError: names the option, what was expected and what came.
+    """
+    _check(config, _COMMON | _TRAINING | _IMAGES)
+    _check_length(config.train)
+    if config.data.clip_length != 1:
+        came = config.data.clip_length
+        raise InputError(f"data.clip_length: expected 1, as every frame is an image by itself, got {came}")
+
+
+def _check_length(train: Any) -> None:
+    if (train.steps > 0) == (train.epochs > 0):
+        raise InputError(
+            f"train.steps, train.epochs: expected exactly one above 0, got {train.steps} and {train.epochs}; "
+            "set the other to 0"
         )
 
 

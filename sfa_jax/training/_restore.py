@@ -8,11 +8,12 @@ from ml_collections import ConfigDict
 from sfa_jax._errors import InputError
 from sfa_jax.training._checkpoints import Checkpoints
 from sfa_jax.training._closed_form import ClosedFormModel
+from sfa_jax.training._image_job import ImageModel, make_autoencoder
 from sfa_jax.training._model import SlowModel, make_network
 
 _log = logging.getLogger("sfa_jax")
 
-FrameModel = SlowModel | ClosedFormModel
+FrameModel = SlowModel | ClosedFormModel | ImageModel
 
 
 def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[FrameModel, ConfigDict]:
@@ -46,6 +47,8 @@ def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[FrameModel,
     if config.get("job") == "closed_form_sfa":
         return ClosedFormModel(state["params"], config.sfa.degree, state["readout"], data["frame_shape"]), config
     variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
+    if config.get("job") == "image_autoencoder":
+        return ImageModel(make_autoencoder(config.network), variables, state["readout"], data["frame_shape"]), config
     return SlowModel(make_network(config.network), variables, state["readout"], data["frame_shape"]), config
 
 

@@ -22,9 +22,9 @@ class TrainState(NamedTuple):
       step: finished steps.
       params, batch_stats: of the network.
       readout: `mean [dim]` and `matrix [dim, dim]`: (y - mean) @ matrix is the ordered, white code; the identity until
-        first solved.
+        first solved. Of an image autoencoder `mean` and `deviation [dim]` of the codes.
       opt_state: of the optimiser.
-      carry: y_{t-1} of each reader, `[batch, dim]`.
+      carry: y_{t-1} of each reader, `[batch, dim]`; `[1]` where nothing is carried.
       rng: random key data, for steps that draw.
     """
 
@@ -88,16 +88,26 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """One gradient step on one `Batch` of frames; pure, to be jitted or scanned."""
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        def loss_fn(params: Any) -> tuple[jax.Array, tuple[Metrics, jax.Array, Any]]:
-            variables = {"params": params, "batch_stats": state.batch_stats}
-            y, y_last, batch_stats = network.apply(
-                variables, batch.frames, state.carry, valid=batch.valid, reset=batch.reset, train=True
-            )
-            loss, terms = objective(y, batch.valid, batch.reset)
-            return loss, (terms, jax.lax.stop_gradient(y_last), batch_stats)
+    def loss_fn(params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, tuple[Metrics, jax.Array, Any]]:
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        y, y_last, batch_stats = network.apply(
+            variables, batch.frames, state.carry, valid=batch.valid, reset=batch.reset, train=True
+        )
+        loss, terms = objective(y, batch.valid, batch.reset)
+        return loss, (terms, jax.lax.stop_gradient(y_last), batch_stats)
 
-        (loss, (terms, carry, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    return make_gradient_step(loss_fn, optimizer)
+
+
+def make_gradient_step(
+    loss_fn: Callable[[Any, TrainState, Batch], tuple[jax.Array, tuple[Metrics, jax.Array, Any]]],
+    optimizer: optax.GradientTransformation,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """One gradient step of any loss `(params, state, batch) -> (loss, (terms, carry, batch_stats))`; pure."""
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        gradient = jax.value_and_grad(loss_fn, has_aux=True)
+        (loss, (terms, carry, batch_stats)), grads = gradient(state.params, state, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         metrics = {"loss": loss, **terms, "gradient_norm": optax.tree.norm(grads)}
         return state._replace(

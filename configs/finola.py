@@ -1,0 +1,113 @@
+"""Images drawn from one vector each: FINOLA on photographs.
+
+Chen et al., "Exploring Invariance in Images through One-way Wave Equations", arXiv 2310.12976. README.md lists which
+function computes which equation.
+
+    python train.py --config=configs/finola.py           crops of packaged photographs, three photographs held out
+    python train.py --config=configs/finola.py:conv      a convolutional autoencoder of the same code size instead
+    python train.py --config=configs/finola.py:linear    no norm, z + A z;  :repeat  the code at every place
+    python train.py --config=configs/finola.py:random    from random matrices, as published, not from plane waves
+    python train.py --config=configs/finola.py:imagenet --config.data.path='tfds:imagenet2012?data_dir=DIR'
+    python train.py --config=configs/finola.py:smoke     seconds; shows that everything runs, nothing else
+
+The photographs need the extra `images`: pip install -e '.[images]'.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import sfa
+
+ARGUMENTS = ("conv", "linear", "repeat", "random", "imagenet", "smoke")
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The config; `arg` is a comma-separated list of `ARGUMENTS`."""
+    chosen = sfa.words(arg, ARGUMENTS)
+    config = sfa.get_config()
+    config.name = "finola"
+    config.job = "image_autoencoder"
+    del config.objective
+
+    config.data.path = "photographs"
+    config.data.clip_length = 1
+    config.data.batch_size = 64
+    config.data.photographs = ConfigDict()
+    config.data.photographs.n_crops = 2000  # of each photograph
+    config.data.photographs.n_held_out_crops = 64
+    config.data.photographs.rotation = 0.0  # radians
+    config.data.photographs.flip = True
+    config.data.photographs.seed = 0
+
+    config.network = ConfigDict()
+    config.network.n_paths = 1  # M
+    config.network.channels = 256  # C; the code has M C numbers
+    config.network.map_size = 16  # cells a side
+    config.network.generator = "finola"  # or "linear", "repeat", "dense"
+    config.network.order = "average"  # or "x_first", "y_first", "neighbours"
+    config.network.directions = "separate"  # or "negated", "shared"
+    config.network.speeds = "free"  # or "real"
+    config.network.scale = 0.2  # of random matrices
+    config.network.start = "waves"  # or "random"
+    config.network.encoder_channels = (32, 64, 128)
+    config.network.pooling = "flatten"  # or "attention", "reshape"
+    config.network.hidden = 64
+    config.network.blocks = 1
+    config.network.hidden_pixels = 12
+    config.network.dense_channels = 64
+    config.network.rematerialise = False
+
+    config.train.steps = 600
+    config.train.learning_rate = 1e-3
+    config.train.wave_learning_rate = 0.02  # of what begins as plane waves, relative to the rest
+    config.train.warmup_steps = 30
+    config.train.weight_decay = 0.0
+    config.evaluation.baselines = ("pca", "dct", "dct_best")
+
+    if "conv" in chosen:
+        _random(config, "dense")
+    for generator in ("linear", "repeat"):
+        if generator in chosen:
+            _random(config, generator)
+    if "random" in chosen:
+        _random(config, "finola")
+    if "imagenet" in chosen:
+        imagenet(config)
+    if "smoke" in chosen:
+        sfa.smoke(config)
+        config.data.photographs.n_crops = 40
+        config.data.photographs.n_held_out_crops = 12
+        config.data.batch_size = 16
+        config.network.channels = 32
+        config.network.map_size = 8
+        config.network.encoder_channels = (8, 16)
+        config.network.hidden = 16
+        config.network.hidden_pixels = 4
+    return config
+
+
+def imagenet(config: ConfigDict) -> None:
+    """The setting of the paper, as far as it is known; hours on accelerators, never run by us."""
+    config.data.path = "tfds:imagenet2012"
+    config.data.image_size = 256
+    config.network.n_paths = 8
+    config.network.channels = 1024
+    config.network.map_size = 64
+    config.network.start = "random"
+    config.network.pooling = "attention"
+    config.network.encoder_channels = (64, 128, 256, 512)
+    config.network.hidden = 256
+    config.network.hidden_pixels = 64
+    config.network.rematerialise = True
+    config.train.steps = 0
+    config.train.epochs = 100.0
+    config.train.wave_learning_rate = 1.0
+    config.train.warmup_steps = 10_000
+    config.train.weight_decay = 0.05
+    config.train.evaluate_every = 5_000
+    config.train.steps_per_dispatch = 20
+
+
+def _random(config: ConfigDict, generator: str) -> None:
+    config.network.generator = generator
+    config.network.start = "random"
+    config.train.wave_learning_rate = 1.0

@@ -1,0 +1,126 @@
+"""The pictures of an image autoencoder's run: what it draws, how its maps grow, and its waves."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from sfa_jax.evaluation._images import psnr
+from sfa_jax.evaluation._plots import draw_losses, open_folder
+from sfa_jax.finola import QUADRANTS, FinolaParams, to_wave_coordinates, wave_residual, wave_speeds
+
+_IMAGES = 8  # drawn side by side
+_WAVES = 6
+
+
+def plot_images(
+    folder: Path,
+    images: np.ndarray,
+    drawn: Mapping[str, Callable[[np.ndarray], np.ndarray]],
+    records: Sequence[Mapping[str, Any]],
+) -> list[Path]:
+    """Draws `reconstructions.png` and `losses.png`.
+
+    Args:
+      folder: where to; made if it is not there.
+      images: held-out ones, `[n, height, width, channel]` uint8.
+      drawn: by name, functions from images to reconstructions in [0, 1].
+      records: the lines of the metrics file.
+
+    Returns:
+      The files written.
+    """
+    plt, save, written = open_folder(folder)
+    chosen = images[np.linspace(0, len(images) - 1, min(_IMAGES, len(images))).astype(int)]
+    true = chosen / 255
+    rows: dict[str, tuple[np.ndarray, np.ndarray | None]] = {"original": (true, None)}
+    for name, draw in drawn.items():
+        found = np.clip(draw(chosen), 0, 1)
+        rows[name.replace("_", " ")] = (found, psnr(found, true))
+    figure, axes = plt.subplots(
+        len(rows), len(chosen), figsize=(1.35 * len(chosen) + 0.8, 1.5 * len(rows) + 0.4), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for line, (name, (pictures, decibels)) in zip(axes, rows.items(), strict=True):
+        for k, (axis, picture) in enumerate(zip(line, pictures, strict=True)):
+            axis.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
+            axis.set_xticks([]), axis.set_yticks([])
+            if decibels is not None:
+                axis.set_xlabel(f"{decibels[k]:.1f} dB", fontsize=8, labelpad=2)
+        line[0].set_ylabel(name)
+    figure.suptitle("Held-out images, and what is drawn from codes of the same size")
+    save(figure, "reconstructions.png")
+    if any(record.get("split") == "train" for record in records):
+        save(draw_losses(plt, records, "mean squared error"), "losses.png")
+    return written
+
+
+def plot_waves(folder: Path, params: FinolaParams, z: np.ndarray) -> list[Path]:
+    """Draws `growth.png`, `wave_speeds.png` and `wave_maps.png`.
+
+    Args:
+      folder: where to; made if it is not there.
+      params: of the autoregression.
+      z: maps that grew from the middle, `[n, height, width, channels]`.
+
+    Returns:
+      The files written.
+    """
+    plt, save, written = open_folder(folder)
+    save(_growth(plt, z[0]), "growth.png")
+    waves, residual = wave_speeds(params), wave_residual(z, params)
+    save(_speeds(plt, waves, residual), "wave_speeds.png")
+    with jax.enable_x64(True):
+        zeta = np.asarray(to_wave_coordinates(z[0].astype(np.float64), waves))[0]
+    save(_maps(plt, zeta, waves.speeds[0], residual[0]), "wave_maps.png")
+    return written
+
+
+def _growth(plt: Any, z: np.ndarray) -> Any:
+    """The three main directions of a map as red, green and blue, as far as it has grown."""
+    height, width, channels = z.shape
+    cells = z.reshape(-1, channels) - z.reshape(-1, channels).mean(axis=0)
+    _, _, main = np.linalg.svd(cells, full_matrices=False)
+    colours = (cells @ main[:3].T).reshape(height, width, -1)
+    low, high = np.quantile(colours, [0.02, 0.98], axis=(0, 1))
+    colours = np.clip((colours - low) / np.maximum(high - low, 1e-12), 0, 1)
+    row, column = np.indices((height, width))
+    distance = np.maximum(np.abs(row - height // 2), np.abs(column - width // 2))
+    shown = sorted({0, 1, 2, *np.linspace(3, distance.max(), 4).astype(int)} & set(range(distance.max() + 1)))
+    figure, axes = plt.subplots(1, len(shown), figsize=(1.7 * len(shown), 2.3), layout="constrained", squeeze=False)
+    for axis, steps in zip(axes[0], shown, strict=True):
+        axis.imshow(np.where((distance <= steps)[..., None], colours, 1), interpolation="nearest")
+        axis.set_title(f"{steps} step{'s' * (steps != 1)}", fontsize=9)
+        axis.set_xticks([]), axis.set_yticks([])
+    figure.suptitle("The map of one held-out image grows from its middle (colours: its three main directions)")
+    return figure
+
+
+def _speeds(plt: Any, waves: Any, residual: np.ndarray) -> Any:
+    figure, axes = plt.subplots(1, 4, figsize=(13, 3.6), layout="constrained", sharex=True, sharey=True)
+    limit = float(np.nanquantile(np.abs(waves.speeds), 0.9))
+    for axis, name, speeds, found in zip(axes, QUADRANTS, waves.speeds, residual, strict=True):
+        dots = axis.scatter(speeds.real, speeds.imag, c=found, s=14, vmin=0, vmax=1, cmap="viridis")
+        axis.axhline(0, color="0.8", linewidth=0.8, zorder=0), axis.axvline(0, color="0.8", linewidth=0.8, zorder=0)
+        outside = int(np.sum((np.abs(speeds.real) > limit) | (np.abs(speeds.imag) > limit)))
+        axis.set_title(f"{name.replace('_', ', ')}\n({outside} of {len(speeds)} outside)", fontsize=10)
+        axis.set(xlim=(-limit, limit), ylim=(-limit, limit), xlabel="real part", aspect="equal")
+    axes[0].set_ylabel("imaginary part")
+    figure.colorbar(dots, ax=axes, label="residual of the wave equation", shrink=0.9)
+    figure.suptitle("Speeds of the one-way waves of each quadrant")
+    return figure
+
+
+def _maps(plt: Any, zeta: np.ndarray, speeds: np.ndarray, residual: np.ndarray) -> Any:
+    power = np.mean(np.abs(zeta - zeta.mean(axis=(0, 1))) ** 2, axis=(0, 1))
+    shown = [k for k in np.argsort(-power) if speeds[k].imag >= 0][:_WAVES]
+    figure, axes = plt.subplots(1, len(shown), figsize=(2.1 * len(shown), 2.9), layout="constrained", squeeze=False)
+    for axis, k in zip(axes[0], shown, strict=True):
+        limit = np.abs(zeta[..., k].real).max()
+        axis.imshow(zeta[..., k].real, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+        axis.set_title(f"speed {speeds[k]:.2f}\nresidual {residual[k]:.2f}", fontsize=9)
+        axis.set_xticks([]), axis.set_yticks([])
+    figure.suptitle("Strongest waves of one held-out image (real part; coordinates of the lower right quadrant)")
+    return figure

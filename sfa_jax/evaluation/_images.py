@@ -1,0 +1,146 @@
+"""How good images drawn from a code are, and what the same number of numbers gives without learning a network."""
+
+from collections.abc import Callable
+
+import dm_pix
+import jax
+import numpy as np
+import scipy.fft
+
+from sfa_jax.finola import FinolaParams, wave_residual
+
+_CHUNK = 64  # images measured at once
+
+# The mean of the colours, and two differences, orthonormal: what a DCT of colour images needs to be a fair baseline.
+_COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
+
+
+def psnr(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Peak signal-to-noise ratio of each image: -10 log10 of the mean squared error, in dB.
+
+    Args:
+      images, others: `[n, height, width, channel]` in [0, 1]; what lies outside is clipped.
+
+    Returns:
+      float64 `[n]`, at most 100.
+
+    >>> psnr(np.zeros((1, 2, 2, 1)), np.full((1, 2, 2, 1), 0.1)).round(6).tolist()
+    [20.0]
+    """
+    error = np.clip(images, 0, 1).astype(np.float64) - np.clip(others, 0, 1)
+    return -10 * np.log10(np.maximum(np.mean(error**2, axis=(1, 2, 3)), 1e-10))
+
+
+def ssim(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Structural similarity of each image (Wang et al. 2004; `dm_pix.ssim`, windows of 11 pixels): `[n]`, at most 1.
+
+    Args:
+      images, others: `[n, height, width, channel]` in [0, 1], at least 11 pixels a side; what lies outside is clipped.
+    """
+    images, others = (np.clip(x, 0, 1).astype(np.float32) for x in (images, others))
+    return np.asarray(_ssim(images, others), np.float64)
+
+
+_ssim = jax.jit(dm_pix.ssim)
+
+
+def image_measures(draw: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> dict[str, float]:
+    """PSNR and SSIM of reconstructions, means over the images.
+
+    Args:
+      draw: images `[n, height, width, channel]` uint8 to their reconstructions in [0, 1].
+      images: the held-out ones.
+
+    Returns:
+      `psnr` in dB, `psnr_worst_tenth` (its lowest decile), and `ssim` where the images have 11 pixels a side.
+    """
+    values: dict[str, list[np.ndarray]] = {"psnr": [], "ssim": []}
+    for start in range(0, len(images), _CHUNK):
+        part = images[start : start + _CHUNK]
+        true, drawn = part / np.float32(255), draw(part)
+        values["psnr"].append(psnr(drawn, true))
+        if min(part.shape[1:3]) >= 11:
+            values["ssim"].append(ssim(drawn, true))
+    every = {name: np.concatenate(parts) for name, parts in values.items() if parts}
+    measures = {name: float(found.mean()) for name, found in every.items()}
+    return measures | {"psnr_worst_tenth": float(np.quantile(every["psnr"], 0.1))}
+
+
+def pca_images(train: np.ndarray, n_numbers: int, *, seed: int = 0) -> Callable[[np.ndarray], np.ndarray]:
+    """Reconstruction from the first principal components of training images.
+
+    Args:
+      train: `[n, height, width, channel]` uint8.
+      n_numbers: how many components; fewer where there are not as many images.
+      seed: of the images they are found on, up to 6,000.
+
+    Returns:
+      The function from images to reconstructions.
+    """
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(train))[:6000])
+    x = train[chosen].reshape(len(chosen), -1).astype(np.float32) / 255
+    mean = x.mean(axis=0)
+    x -= mean
+    if x.shape[0] < x.shape[1]:
+        values, vectors = np.linalg.eigh(x @ x.T)
+        keep = np.argsort(values)[::-1][:n_numbers]
+        components = vectors[:, keep].T @ x / np.sqrt(np.maximum(values[keep, None], 1e-30))
+    else:
+        values, vectors = np.linalg.eigh(x.T @ x)
+        components = vectors[:, np.argsort(values)[::-1][:n_numbers]].T
+
+    def draw(images: np.ndarray) -> np.ndarray:
+        flat = images.reshape(len(images), -1).astype(np.float32) / 255 - mean
+        return (flat @ components.T @ components + mean).reshape(images.shape)
+
+    return draw
+
+
+def dct_images(train: np.ndarray, n_numbers: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Reconstruction from the coefficients of a cosine transform that are largest on training images.
+
+    Args:
+      train: `[n, height, width, channel]` uint8.
+      n_numbers: how many coefficients, the same ones for every image.
+
+    Returns:
+      The function from images to reconstructions.
+    """
+    power = np.mean([np.mean(_dct(part) ** 2, axis=0) for part in np.array_split(train, -(-len(train) // 512))], axis=0)
+    kept = np.zeros(power.size, bool)
+    kept[np.argsort(-power, axis=None)[:n_numbers]] = True
+    kept = kept.reshape(power.shape)
+    return lambda images: _inverse_dct(_dct(images) * kept)
+
+
+def dct_best_images(n_numbers: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Reconstruction from the largest coefficients of each image's own cosine transform.
+
+    Which ones they are is not counted among the numbers, though it would have to be stored as well: a bound for what a
+    cosine transform can do rather than a code of this size.
+    """
+
+    def draw(images: np.ndarray) -> np.ndarray:
+        coefficients = _dct(images)
+        flat = coefficients.reshape(len(images), -1)
+        left_out = np.argsort(-np.abs(flat), axis=1)[:, n_numbers:]
+        np.put_along_axis(flat, left_out, 0, axis=1)
+        return _inverse_dct(flat.reshape(coefficients.shape))
+
+    return draw
+
+
+def median_residual(z: np.ndarray, params: FinolaParams) -> float:
+    """The median of `finola.wave_residual` over quadrants and waves."""
+    return float(np.nanmedian(wave_residual(z, params)))
+
+
+def _dct(images: np.ndarray) -> np.ndarray:
+    x = images.astype(np.float32) / 255
+    x = x @ _COLOURS.T.astype(np.float32) if x.shape[-1] == 3 else x
+    return scipy.fft.dctn(x, axes=(1, 2), norm="ortho")
+
+
+def _inverse_dct(coefficients: np.ndarray) -> np.ndarray:
+    x = scipy.fft.idctn(coefficients, axes=(1, 2), norm="ortho")
+    return x @ _COLOURS.astype(np.float32) if x.shape[-1] == 3 else x

@@ -1,0 +1,246 @@
+"""The job of image autoencoders: what is trained, how held-out images are measured, and what is written."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sfa_jax import evaluation, finola
+from sfa_jax._errors import InputError
+from sfa_jax.autoencoders import FinolaAutoencoder, as_float, is_wave_part, reconstruction_loss
+from sfa_jax.data import Batch
+from sfa_jax.training._embeddings import write_embeddings
+from sfa_jax.training._inputs import Inputs
+from sfa_jax.training._measured_job import check_baselines
+from sfa_jax.training._options import check_images
+from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_optimizer
+
+_CHUNK = 64  # images coded at once
+_FIT_IMAGES = 20_000  # training images that baselines and statistics are taken of
+
+Readout = dict[str, np.ndarray]
+
+
+class ImageAutoencoderJob:
+    """`init`, `update`, `evaluate` and `finish` of a network that draws images from codes.
+
+    Args:
+      config: the resolved config.
+      inputs: the data; every frame is an image of its own.
+
+    Raises:
+      InputError: a size does not fit the images.
+    """
+
+    summed: tuple[str, ...] = ()
+    shared_axis = 1  # devices share the images of a batch
+    baselines: tuple[str, ...] = ("pca", "dct", "dct_best")
+
+    def __init__(self, config: Any, inputs: Inputs):
+        self._config, self._runs, self._store = config, inputs.runs, inputs.store
+        self._frame_shape = inputs.store.shape
+        self.n_steps = config.train.steps or max(1, round(config.train.epochs * inputs.sampler.steps_per_epoch))
+        self._network = make_autoencoder(config.network)
+        try:
+            self._network.grid(self._frame_shape)
+        except ValueError as error:
+            raise InputError(f"network.{error}") from None
+        parts = list(zip(inputs.runs, inputs.splits, strict=True))
+        held_out = [run.frames[split.held_out_start :] for run, split in parts]
+        self._n_held_out = sum(map(len, held_out))
+        self._held_out = np.concatenate([frames for frames in held_out if len(frames)] or self._training(1000))
+        self._optimizer = _make_optimizer(config.train, self.n_steps)
+        self.update = make_gradient_step(self._loss, self._optimizer)
+
+    @staticmethod
+    def check(config: Any) -> None:
+        """Raises what the constructor would of the config alone, before any data are read.
+
+        Raises:
+          InputError: an option is out of its range, or a choice has an unknown name.
+        """
+        check_images(config)
+        check_baselines(config, ImageAutoencoderJob.baselines)
+        make_autoencoder(config.network)
+        make_optimizer(config.train, n_steps=1)
+
+    def init(self) -> TrainState:
+        key = jax.random.key(self._config.seed)
+        init_key, step_key = jax.random.split(key)
+        variables = self._network.init(init_key, self._frame_shape)
+        size = self._network.code_size
+        state = TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=variables["params"],
+            batch_stats=variables["batch_stats"],
+            readout={"mean": jnp.zeros(size), "deviation": jnp.ones(size)},
+            opt_state=jax.jit(self._optimizer.init)(variables["params"]),
+            carry=jnp.zeros(1),
+            rng=jax.random.key_data(step_key),
+        )
+        return jax.tree.map(jnp.array, state)  # every array has memory of its own, to be donated
+
+    def evaluate(self, state: TrainState, *, final: bool) -> tuple[Readout, Any, dict[str, float]]:
+        """The mean squared error of held-out images, and the moments of the codes of training images.
+
+        Raises:
+          FloatingPointError: a code is not finite.
+        """
+        del final
+        model = self._model(state)
+        codes = np.concatenate([model(part) for part in self._training(_FIT_IMAGES if self._n_held_out else 1000)])
+        if not np.isfinite(codes).all():
+            raise FloatingPointError("the codes of the training images are not finite: lower train.learning_rate")
+        readout = {"mean": codes.mean(axis=0), "deviation": codes.std(axis=0)}
+        errors = [
+            np.asarray(reconstruction_loss(model.reconstruct(part), part / np.float32(255)))
+            for part in _chunks(self._held_out, _CHUNK)
+        ]
+        return readout, None, {"loss": float(np.concatenate(errors).mean())}
+
+    def finish(
+        self,
+        state: TrainState,
+        measured: Any,
+        workdir: Path,
+        records: Sequence[Mapping[str, Any]],
+        poll: Callable[[], None],
+    ) -> dict[str, float]:
+        """Writes `embeddings.npz` (the codes) and the plots; returns the measures of the summary."""
+        del measured
+        model = self._model(state)
+        size = self._network.code_size
+        summary = evaluation.image_measures(model.reconstruct, self._held_out)
+        summary |= {"held_out_images": float(self._n_held_out), "code_size": float(size)}
+        summary["parameters"] = float(sum(x.size for x in jax.tree.leaves(state.params)))
+        poll()
+        drawn: dict[str, Callable[[np.ndarray], np.ndarray]]
+        drawn = {"FINOLA" if self._network.generator == "finola" else self._network.generator: model.reconstruct}
+        train = np.concatenate(self._training(_FIT_IMAGES))
+        for name in self._config.evaluation.baselines:
+            drawn[name] = {
+                "pca": lambda: evaluation.pca_images(train, size),
+                "dct": lambda: evaluation.dct_images(train, size),
+                "dct_best": lambda: evaluation.dct_best_images(size),
+            }[name]()
+            found = evaluation.image_measures(drawn[name], self._held_out)
+            summary |= {f"baseline/{name}/{measure}": value for measure, value in found.items()}
+            poll()
+        codes = [model(run.frames) for run in self._runs]
+        write_embeddings(workdir / "embeddings.npz", codes, self._runs)
+        if self._config.evaluation.plots:
+            evaluation.plot_images(workdir / "plots", self._held_out, drawn, records)
+        if self._network.generator == "finola":
+            params, grow = model.waves(self._held_out[:: max(1, len(self._held_out) // 16)])
+            for order in ("x_first", "average"):
+                residual = evaluation.median_residual(grow(order), params)
+                summary[f"wave_residual/{order}"] = residual
+            if self._config.evaluation.plots:
+                evaluation.plot_waves(workdir / "plots", params, grow(self._network.order))
+        return summary
+
+    def _model(self, state: TrainState) -> "ImageModel":
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        return ImageModel(self._network, variables, state.readout, self._frame_shape)
+
+    def _loss(self, params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, tuple[Metrics, jax.Array, Any]]:
+        images = batch.frames.reshape(-1, *self._frame_shape)
+        weight = batch.valid.reshape(-1).astype(jnp.float32)
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        q, batch_stats = self._network.encode(variables, images, weight, train=True)
+        drawn = self._network.decode(params, q, self._frame_shape)
+        errors = reconstruction_loss(drawn, as_float(images))
+        loss = jnp.sum(weight * errors) / jnp.maximum(jnp.sum(weight), 1)
+        return loss, ({}, state.carry, batch_stats)
+
+    def _training(self, most: int) -> list[np.ndarray]:
+        """Evenly spaced training images, in chunks."""
+        step = max(1, -(-len(self._store) // most))
+        numbers = np.arange(0, len(self._store), step)
+        return [self._store.gather(part) for part in np.array_split(numbers, -(-len(numbers) // 512))]
+
+
+class ImageModel:
+    """A finished run: images to codes and back.
+
+    Attributes:
+      network: the sizes.
+      variables: `{"params", "batch_stats"}`.
+      readout: `mean` and `deviation [code_size]` of the codes of training images.
+      frame_shape: `(height, width, channel)` of the images it takes.
+    """
+
+    def __init__(
+        self, network: FinolaAutoencoder, variables: Any, readout: dict[str, Any], frame_shape: tuple[int, ...]
+    ):
+        self.network, self.readout, self.frame_shape = network, readout, tuple(frame_shape)
+        self.variables = jax.device_put(variables, jax.local_devices()[0])
+        self._encode = jax.jit(lambda variables, x: network.encode(variables, x)[0].reshape(len(x), -1))
+        self._decode = jax.jit(lambda params, q: network.decode(params, self._paths(q), self.frame_shape))
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """The codes `[n, code_size]` of images `[n, height, width, channel]`, uint8 or in [0, 1]."""
+        if frames.shape[1:] != self.frame_shape:
+            expected = ", ".join(map(str, self.frame_shape))
+            raise ValueError(f"frames: expected shape [n, {expected}], got {frames.shape}")
+        return self._in_chunks(lambda part: self._encode(self.variables, part), frames)
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Images `[n, height, width, channel]`, about in [0, 1], of codes `[n, code_size]`."""
+        return self._in_chunks(lambda part: self._decode(self.variables["params"], part), codes)
+
+    def reconstruct(self, frames: np.ndarray) -> np.ndarray:
+        """Images drawn from their own codes."""
+        return self.decode(self(frames))
+
+    def waves(self, frames: np.ndarray) -> tuple[finola.FinolaParams, Callable[[str], np.ndarray]]:
+        """The parameters of the autoregression, and the maps of images as a function of the order."""
+        q = self._paths(self(frames))[:, :1]  # one path: the sum of several obeys no equation of theirs
+        params = jax.tree.map(np.asarray, self.network.matrices(self.variables["params"]))
+        rows, columns = self.network.grid(self.frame_shape)
+        return params, lambda order: np.asarray(finola.multipath(params, q, rows, columns, order=order))
+
+    def _paths(self, q: Any) -> Any:
+        return q.reshape(len(q), self.network.n_paths, self.network.channels)
+
+    @staticmethod
+    def _in_chunks(function: Callable[[Any], jax.Array], rows: np.ndarray) -> np.ndarray:
+        parts = []
+        for part in _chunks(rows, _CHUNK):
+            missing = _CHUNK - len(part)
+            padded = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+            parts.append(np.asarray(function(padded))[: len(part)])
+        return np.concatenate(parts)
+
+
+def make_autoencoder(config: Any) -> FinolaAutoencoder:
+    """The autoencoder that `config.network` describes.
+
+    Raises:
+      InputError: an unknown choice, or choices that do not go together.
+    """
+    try:
+        return FinolaAutoencoder(**config.to_dict())
+    except ValueError as error:
+        raise InputError(f"network.{error}") from None
+
+
+def _make_optimizer(config: Any, n_steps: int) -> optax.GradientTransformation:
+    """Of all parameters; what begins as plane waves learns at its own rate."""
+    everywhere = make_optimizer(config, n_steps)
+
+    def slower(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        rate = config.wave_learning_rate
+        scaled = jax.tree_util.tree_map_with_path(lambda path, x: x * (rate if is_wave_part(path) else 1), updates)
+        return scaled, state
+
+    return optax.chain(everywhere, optax.GradientTransformation(lambda params: optax.EmptyState(), slower))
+
+
+def _chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
