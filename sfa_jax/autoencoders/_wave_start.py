@@ -20,6 +20,7 @@ _SHARE = 0.04
 _DEVIATION = 0.25  # root mean square of an average image about grey, in its range
 _RIDGE = 1e-3
 _LUMA_AND_CHROMA = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
+_WAVE_PARTS = ("generator", "gain", "projection", "pool", "linear_kernel")
 _POWER = (1.0, 0.15, 0.09)  # of luma and the two chroma directions in photographs
 
 
@@ -100,5 +101,4 @@ def _powers(turn: np.ndarray, length: int) -> np.ndarray:
 
 def is_wave_part(path: tuple[Any, ...]) -> bool:
     """Whether a parameter, by its path in the tree, is one of those that `wave_start` sets."""
-    names = [getattr(key, "key", None) for key in path]
-    return bool({"generator", "gain", "projection"} & set(names)) or "linear_kernel" in names
+    return any(getattr(key, "key", None) in _WAVE_PARTS for key in path)

@@ -88,7 +88,8 @@ def _growth(plt: Any, z: np.ndarray) -> Any:
     colours = np.clip((colours - low) / np.maximum(high - low, 1e-12), 0, 1)
     row, column = np.indices((height, width))
     distance = np.maximum(np.abs(row - height // 2), np.abs(column - width // 2))
-    shown = sorted({0, 1, 2, *np.linspace(3, distance.max(), 4).astype(int)} & set(range(distance.max() + 1)))
+    farthest = int(distance.max())
+    shown = sorted({0, 1, 2, *map(int, np.linspace(3, farthest, 4))} & set(range(farthest + 1)))
     figure, axes = plt.subplots(1, len(shown), figsize=(1.7 * len(shown), 2.3), layout="constrained", squeeze=False)
     for axis, steps in zip(axes[0], shown, strict=True):
         axis.imshow(np.where((distance <= steps)[..., None], colours, 1), interpolation="nearest")
@@ -100,7 +101,7 @@ def _growth(plt: Any, z: np.ndarray) -> Any:
 
 def _speeds(plt: Any, waves: Any, residual: np.ndarray) -> Any:
     figure, axes = plt.subplots(1, 4, figsize=(13, 3.6), layout="constrained", sharex=True, sharey=True)
-    limit = float(np.nanquantile(np.abs(waves.speeds), 0.9))
+    limit = 4 * float(np.nanmedian(np.abs(waves.speeds)))
     for axis, name, speeds, found in zip(axes, QUADRANTS, waves.speeds, residual, strict=True):
         dots = axis.scatter(speeds.real, speeds.imag, c=found, s=14, vmin=0, vmax=1, cmap="viridis")
         axis.axhline(0, color="0.8", linewidth=0.8, zorder=0), axis.axvline(0, color="0.8", linewidth=0.8, zorder=0)

@@ -38,7 +38,8 @@ def ssim(images: np.ndarray, others: np.ndarray) -> np.ndarray:
       images, others: `[n, height, width, channel]` in [0, 1], at least 11 pixels a side; what lies outside is clipped.
     """
     images, others = (np.clip(x, 0, 1).astype(np.float32) for x in (images, others))
-    return np.asarray(_ssim(images, others), np.float64)
+    with jax.numpy_dtype_promotion("standard"):  # whatever the caller has set
+        return np.asarray(_ssim(images, others), np.float64)
 
 
 _ssim = jax.jit(dm_pix.ssim)

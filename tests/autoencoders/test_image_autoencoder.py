@@ -1,0 +1,129 @@
+"""FINOLA as an autoencoder: what its parts do, and what its start from plane waves promises."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sfa_jax import finola
+from sfa_jax.autoencoders import GENERATORS, FinolaAutoencoder, as_float, reconstruction_loss
+
+SHAPE = (16, 16, 3)
+SMALL = {
+    "channels": 16,
+    "map_size": 8,
+    "encoder_channels": (4, 8),
+    "hidden": 4,
+    "hidden_pixels": 3,
+    "dense_channels": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Smooth pictures, `[8, 16, 16, 3]` uint8."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:16, :16] / 16
+    turns = [rng.uniform(0.1, 0.8, (8, 3)) * place[..., None, None] + rng.random((8, 3)) for place in (x, y)]
+    waves = [np.sin(2 * np.pi * turn) for turn in turns]
+    return np.clip(127 + 60 * np.moveaxis(waves[0] + waves[1], 2, 0), 0, 255).astype(np.uint8)
+
+
+def start_of(**options):
+    network = FinolaAutoencoder(**SMALL | options)
+    return network, jax.jit(lambda: network.init(jax.random.key(0), SHAPE))()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"generator": name, "start": "random"} for name in GENERATORS),
+        {"n_paths": 3, "pooling": "attention"},
+        {"n_paths": 2, "pooling": "reshape", "start": "random", "speeds": "real", "directions": "negated"},
+    ],
+)
+def test_images_to_codes_and_back(options, images):
+    network, variables = start_of(**options)
+
+    @jax.jit
+    def run(variables, x):
+        q, batch_stats = network.encode(variables, x, train=True)
+        return q, network.decode(variables["params"], q, SHAPE), batch_stats
+
+    q, drawn, batch_stats = run(variables, images)
+    assert q.shape == (8, network.n_paths, 16)
+    assert drawn.shape == (8, *SHAPE)
+    assert np.isfinite(drawn).all()
+    assert jax.tree.structure(batch_stats) == jax.tree.structure(variables["batch_stats"])
+    gain = np.asarray(variables["params"]["gain"])
+    np.testing.assert_allclose(np.asarray(q).std(axis=-1), np.broadcast_to(gain, q.shape[:2]), rtol=1e-3)
+    np.testing.assert_allclose(np.asarray(q).mean(axis=-1), 0, atol=1e-5)
+
+
+def test_bytes_are_their_255th(images):
+    network, variables = start_of()
+    encode = jax.jit(lambda variables, x: network.encode(variables, x)[0])
+    np.testing.assert_allclose(encode(variables, images), encode(variables, images / np.float32(255)), atol=1e-4)
+
+
+def test_start_from_waves_is_the_least_squares_fit(images):
+    network, variables = start_of(channels=32)
+    params = variables["params"]
+    q, _ = network.encode(variables, images)
+    drawn = np.asarray(network.decode(params, q, SHAPE))
+    # All that the decoder can draw about the code of grey is a plane of images; the nearest one is drawn.
+    grey = network.encode(variables, np.full((1, *SHAPE), 127.5 / 255, np.float32))[0][0]
+    draw = jax.jit(lambda q: network.decode(params, finola.normalize(q)[None], SHAPE)[0].reshape(-1))
+    slopes = np.stack([draw(grey + 0.05 * unit[None]) - draw(grey - 0.05 * unit[None]) for unit in np.eye(32)], 1) / 0.1
+    target = (images / 255).reshape(8, -1).T - np.asarray(draw(grey))[:, None]
+    best = slopes @ np.linalg.lstsq(slopes, target, rcond=1e-4)[0]
+    error = np.mean((drawn.reshape(8, -1).T - np.asarray(draw(grey))[:, None] - target) ** 2)
+    assert error < 1.1 * np.mean((best - target) ** 2) + 1e-5
+
+
+def test_maps_at_the_start_are_plane_waves(images):
+    network, variables = start_of(channels=32)
+    q, _ = network.encode(variables, images)
+    z = np.asarray(network.grow(variables["params"], q, SHAPE))
+    np.testing.assert_allclose(np.linalg.norm(z, axis=-1), np.sqrt(32), rtol=1e-3)  # turned, never stretched
+    params = network.matrices(variables["params"])
+    first = finola.autoregress(params, q[:, 0], 8, 8, order="x_first")
+    np.testing.assert_allclose(z, first, atol=2e-3)  # turns commute
+
+
+def test_repeat_has_as_many_weights_as_four_matrices():
+    counts = {}
+    for generator in ("finola", "repeat"):
+        network = FinolaAutoencoder(channels=256, generator=generator, start="random")
+        shapes = jax.eval_shape(lambda network=network: network.init(jax.random.key(0), (64, 64, 3)))
+        counts[generator] = sum(x.size for x in jax.tree.leaves(shapes["params"]["generator"]))
+    assert counts["finola"] == counts["repeat"] == 4 * 256**2
+
+
+def test_loss_and_what_counts(images):
+    x = as_float(jnp.asarray(images))
+    np.testing.assert_allclose(reconstruction_loss(x + 0.1, x), 0.01, rtol=1e-4)
+    with pytest.raises(ValueError, match="reconstruction: expected the shape"):
+        reconstruction_loss(x[:, :8], x)
+    with pytest.raises(TypeError, match="images: expected floating point"):
+        reconstruction_loss(images, images)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"generator": "x"}, "generator: expected one of"),
+        ({"pooling": "x"}, "pooling: expected one of"),
+        ({"order": "x"}, "order: expected one of"),
+        ({"speeds": "real"}, "start: 'waves' is the start of free matrices"),
+        ({"directions": "shared"}, "start: plane waves turn back"),
+    ],
+)
+def test_bad_choices(options, message):
+    with pytest.raises(ValueError, match=message):
+        FinolaAutoencoder(**SMALL | options)
+
+
+def test_map_must_divide_the_image():
+    with pytest.raises(ValueError, match="map_size: expected a divisor"):
+        FinolaAutoencoder(**SMALL | {"map_size": 5}).init(jax.random.key(0), SHAPE)

@@ -1,0 +1,100 @@
+"""Image autoencoders through the one driver: trained, measured, resumed and restored."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import finola
+from sfa_jax._errors import InputError
+from sfa_jax.embed import embed
+from sfa_jax.training import restore_model, train_and_evaluate
+
+
+def tiny(path, **options):
+    config = finola.get_config("smoke")
+    config.data.path = str(path)
+    config.data.cache_dir = str(path.parent / "cache")
+    config.data.image_size = 16
+    config.data.batch_size = 8
+    config.network.channels = 16
+    config.network.map_size = 8
+    config.network.encoder_channels = (4,)
+    config.network.hidden = config.network.hidden_pixels = 3
+    config.train.steps, config.train.evaluate_every = 4, 2
+    for name, value in options.items():
+        config.network[name] = value
+    return config
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pictures") / "pictures.npy"
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:16, :16] / 16
+    phase = rng.uniform(0, 6, (60, 1, 1, 3))
+    np.save(
+        path, (127 + 60 * (np.sin(5 * x[..., None] + phase) + np.sin(4 * y[..., None] * phase / 3))).astype(np.uint8)
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(pictures, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("finola")
+    return workdir, train_and_evaluate(tiny(pictures), workdir)
+
+
+def test_what_a_run_measures_and_writes(finished):
+    workdir, summary = finished
+    assert summary == json.loads((workdir / "summary.json").read_text())
+    names = {"psnr", "ssim", "code_size", "held_out_images", "parameters", "wave_residual/average"}
+    assert names | {f"baseline/{name}/psnr" for name in ("pca", "dct", "dct_best")} <= summary.keys()
+    assert summary["held_out_images"] == 12
+    assert summary["psnr"] > 15
+    drawn = {path.name for path in (workdir / "plots").iterdir()}
+    assert drawn == {"reconstructions.png", "losses.png", "growth.png", "wave_speeds.png", "wave_maps.png"}
+
+
+def test_the_function_from_images_to_codes_and_back(finished, pictures, tmp_path):
+    workdir, summary = finished
+    model, frames = restore_model(workdir), np.load(pictures)
+    codes = model(frames)
+    with np.load(workdir / "embeddings.npz") as arrays:
+        np.testing.assert_allclose(codes, arrays["y"], atol=1e-4)
+    error = np.mean((np.clip(model.decode(codes[48:]), 0, 1) - frames[48:] / 255) ** 2, axis=(1, 2, 3))
+    np.testing.assert_allclose(-10 * np.log10(error).mean(), summary["psnr"], atol=1e-3)
+    embed(workdir, str(pictures), tmp_path / "codes.npz")
+    with np.load(tmp_path / "codes.npz") as arrays:
+        np.testing.assert_allclose(arrays["y"], codes, atol=1e-4)
+    with pytest.raises(ValueError, match=r"frames: expected shape \[n, 16, 16, 3\]"):
+        model(frames[:, :8])
+
+
+def test_going_on_is_the_same_run(pictures, tmp_path):
+    first = tiny(pictures)
+    first.evaluation.plots = False
+    first.train.steps = 2
+    first.train.schedule = "constant"
+    train_and_evaluate(first, tmp_path)
+    first.train.steps = 4
+    resumed = train_and_evaluate(first, tmp_path)
+    whole = tiny(pictures)
+    whole.evaluation.plots = False
+    whole.train.schedule = "constant"
+    uninterrupted = train_and_evaluate(whole, tmp_path / "whole")
+    for name in ("psnr", "ssim"):
+        assert resumed[name] == pytest.approx(uninterrupted[name], rel=1e-6)
+
+
+def test_bad_options(pictures, tmp_path):
+    config = tiny(pictures, map_size=5)
+    with pytest.raises(InputError, match=r"network\.map_size: expected a divisor"):
+        train_and_evaluate(config, tmp_path)
+    config = tiny(pictures, generator="none")
+    with pytest.raises(InputError, match=r"network\.generator: expected one of"):
+        train_and_evaluate(config, tmp_path)
+    config = tiny(pictures)
+    config.data.clip_length = 2
+    with pytest.raises(InputError, match=r"data\.clip_length: expected 1"):
+        train_and_evaluate(config, tmp_path)
