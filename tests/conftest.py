@@ -14,7 +14,12 @@ import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-OURS_ALONE = {"slowness", "nets", "evaluation"}  # optax promotes its step counters, so training cannot be strict
+OURS_ALONE = {
+    "slowness",
+    "finola",
+    "nets",
+    "evaluation",
+}  # optax promotes its step counters, so training cannot be strict
 
 
 def pytest_collection_modifyitems(items):

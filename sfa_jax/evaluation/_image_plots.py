@@ -125,7 +125,5 @@ def _maps(plt: Any, zeta: np.ndarray, speeds: np.ndarray, residual: np.ndarray) 
         axis.imshow(zeta[..., k].real, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
         axis.set_title(f"speed {speeds[k]:.2g}\nresidual {residual[k]:.2f}", fontsize=9)
         axis.set_xticks([]), axis.set_yticks([])
-    figure.suptitle(
-        "Strongest waves of one held-out image that obey the equation (real part about its mean; lower right quadrant)"
-    )
+    figure.suptitle("Strongest waves of one held-out image that obey their equation (real part, about its mean)")
     return figure

@@ -65,6 +65,7 @@ def autoregress(
       Chen et al., "Exploring Invariance in Images through One-way Wave Equations", arXiv 2310.12976, section 3. The
       start on an even grid, the backward matrices and the reading of the average are choices of this library.
 
+    >>> from sfa_jax.finola import init_params
     >>> params = init_params(jax.random.key(0), 8)
     >>> autoregress(params, jnp.ones((2, 8)), 5, 7).shape
     (2, 5, 7, 8)
@@ -107,6 +108,7 @@ def multipath(
     References:
       Chen et al., arXiv 2310.12976, section 4 (multi-path FINOLA).
 
+    >>> from sfa_jax.finola import init_params
     >>> multipath(init_params(jax.random.key(0), 8), jnp.ones((2, 4, 8)), 5, 7).shape
     (2, 5, 7, 8)
     """
