@@ -1,4 +1,4 @@
-"""Steps of norm+linear in several directions at once: one batched product a step.
+"""Steps of norm+linear in several directions at once.
 
 A lane is a set of rows that take the same steps: z <- z + A zhat. What costs time is the products of rows and matrices;
 what is built around them is ruled by memory:
@@ -8,6 +8,8 @@ what is built around them is ruled by memory:
   steps are linear; what they take from dA is one product over the rows of several steps, and its transpose, the
   gradient of A, too. Left to itself, reverse mode adds to a whole matrix at every step.
 - Paths are summed in the step, so that only what is asked for leaves it.
+- Each lane has its own arrays. Stacked, the products would be one batched product, which XLA on CPU computes no faster,
+  and what it reads and writes would be copied to and fro.
 """
 
 import functools
@@ -35,6 +37,17 @@ class Lane(NamedTuple):
     matrix: jax.Array
     rows: jax.Array
     n_steps: int
+
+
+Lanes = tuple[jax.Array, ...]  # one array a lane
+
+
+class State(NamedTuple):
+    """What the derivative of a step needs: the rows before it, their means, and 1 / their standard deviations."""
+
+    z: jax.Array
+    mean: jax.Array
+    gain: jax.Array
 
 
 class How(NamedTuple):
@@ -67,15 +80,11 @@ def march(lanes: Sequence[Lane], how: How) -> list[jax.Array]:
         while going := [k for k in group if left[k] > 0]:
             fewest = min(left[k] for k in going)
             n_steps = max(left[k] for k in going if left[k] <= fewest + 1)
-            matrix, start = jnp.stack([lanes[k].matrix for k in going]), jnp.stack([rows[k] for k in going])
-            end, before = (
-                _rematerialised(matrix, start, n_steps, how)
-                if how.rematerialise
-                else _steps(matrix, start, n_steps, how)
-            )
-            for place, k in enumerate(going):
-                seen[k].append(before[:, place])
-                rows[k], left[k] = end[place], left[k] - n_steps
+            take = _rematerialised if how.rematerialise else _steps
+            end, before = take(tuple(lanes[k].matrix for k in going), tuple(rows[k] for k in going), n_steps, how)
+            for k, rows[k], steps in zip(going, end, before, strict=True):
+                seen[k].append(steps)
+                left[k] -= n_steps
     for k in range(len(lanes)):
         if left[k] == 0:
             seen[k].append(sum_paths(rows[k], how.n_paths)[None])
@@ -98,96 +107,106 @@ def advance(matrix: jax.Array, rows: jax.Array, how: How) -> jax.Array:
     return rows + jnp.einsum("krc,kdc->krd", (rows - mean) * gain, matrix)
 
 
-def _rematerialised(matrix: jax.Array, rows: jax.Array, n_steps: int, how: How) -> tuple[jax.Array, jax.Array]:
+def _rematerialised(matrices: Lanes, rows: Lanes, n_steps: int, how: How) -> tuple[Lanes, Lanes]:
     """`_steps` in stretches of about sqrt(n_steps) whose inside is not kept for the derivative."""
     length = max(1, math.isqrt(n_steps))
     whole, rest = divmod(n_steps, length)
 
-    def stretch(rows: jax.Array, n_steps: int) -> tuple[jax.Array, jax.Array]:
-        return jax.checkpoint(lambda matrix, rows: _steps(matrix, rows, n_steps, how))(matrix, rows)
+    def stretch(rows: Lanes, n_steps: int) -> tuple[Lanes, Lanes]:
+        return jax.checkpoint(lambda matrices, rows: _steps(matrices, rows, n_steps, how))(matrices, rows)
 
     rows, before = jax.lax.scan(lambda rows, _: stretch(rows, length), rows, None, length=whole)
-    before = before.reshape(whole * length, *before.shape[2:])
+    before = tuple(x.reshape(whole * length, *x.shape[2:]) for x in before)
     if not rest:
         return rows, before
     rows, more = stretch(rows, rest)
-    return rows, jnp.concatenate([before, more])
+    return rows, tuple(jnp.concatenate(parts) for parts in zip(before, more, strict=True))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def _steps(matrix: jax.Array, rows: jax.Array, n_steps: int, how: How) -> tuple[jax.Array, jax.Array]:
+def _steps(matrices: Lanes, rows: Lanes, n_steps: int, how: How) -> tuple[Lanes, Lanes]:
     """Takes steps.
 
     Args:
-      matrix: `[lanes, channels, channels]`.
-      rows: `[lanes, n_rows, channels]`.
+      matrices: `[channels, channels]` of each lane.
+      rows: `[n_rows, channels]` of each lane.
       n_steps: how many, at least 1.
       how: options.
 
     Returns:
-      The rows after the last step, and before each one, paths summed: `[n_steps, lanes, n_rows / n_paths, channels]`.
+      The rows after the last step, and before each one, paths summed: `[n_steps, n_rows / n_paths, channels]`.
     """
-    end, kept = _take_steps(matrix, rows, n_steps, how, for_derivative=False)
-    return end, kept[0]
+    return _take_steps(matrices, rows, n_steps, how, for_derivative=False)[:2]
 
 
 @_steps.defjvp
 def _steps_jvp(
-    n_steps: int, how: How, primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
-) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
-    (matrix, rows), (dmatrix, drows) = primals, tangents
-    end, kept = _take_steps(matrix, rows, n_steps, how, for_derivative=True)
-    before, *states = kept[0], *kept[-3:]
-    centred, dcentred = _centred(matrix, how), _centred(dmatrix, how)
+    n_steps: int, how: How, primals: tuple[Lanes, Lanes], tangents: tuple[Lanes, Lanes]
+) -> tuple[tuple[Lanes, Lanes], tuple[Lanes, Lanes]]:
+    (matrices, rows), (dmatrices, drows) = primals, tangents
+    end, before, states = _take_steps(matrices, rows, n_steps, how, for_derivative=True)
+    centred, dcentred = ([_centred(matrix, how) for matrix in lanes] for lanes in (matrices, dmatrices))
+
+    def move(dz: jax.Array, now: State, forced: jax.Array, centred: jax.Array) -> jax.Array:
+        zhat = (now.z - now.mean) * now.gain
+        along = jnp.mean(zhat * dz, axis=-1, keepdims=True) if how.normalized else jnp.zeros_like(now.gain)
+        return dz + now.gain * (_times(dz - zhat * along, centred) + forced)
 
     # Checkpointed, or jax would compute zhat for all steps beforehand and keep it.
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def step(dz: jax.Array, now: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        z, mean, gain, forced = now
-        zhat = (z - mean) * gain
-        along = jnp.mean(zhat * dz, axis=-1, keepdims=True) if how.normalized else jnp.zeros_like(gain)
-        moved = jnp.einsum("krc,kdc->krd", dz - zhat * along, centred)
-        return dz + gain * (moved + forced), sum_paths(dz, how.n_paths)
+    def step(dz: Lanes, now: tuple[tuple[State, ...], Lanes]) -> tuple[Lanes, Lanes]:
+        moved = tuple(move(*lane) for lane in zip(dz, *now, centred, strict=True))
+        return moved, tuple(sum_paths(x, how.n_paths) for x in dz)
 
-    def stretch(dz: jax.Array, now: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        return jax.lax.scan(step, dz, (*now, jnp.einsum("tkrc,kdc->tkrd", now[0], dcentred)))
+    def force(states: tuple[State, ...]) -> Lanes:
+        return tuple(_times(now.z, matrix) for now, matrix in zip(states, dcentred, strict=True))
 
-    def one(dz: jax.Array, now: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        return step(dz, (*now, jnp.einsum("krc,kdc->krd", now[0], dcentred)))
+    def stretch(dz: Lanes, now: tuple[State, ...]) -> tuple[Lanes, Lanes]:
+        return jax.lax.scan(step, dz, (now, force(now)))
 
-    length = _stretch_length(n_steps, rows.shape[1])
+    length = _stretch_length(n_steps, rows[0].shape[0])
     if length == n_steps:
-        dend, dbefore = stretch(drows, tuple(states))
+        dend, dbefore = stretch(drows, states)
     elif length == 1:
-        dend, dbefore = jax.lax.scan(one, drows, tuple(states))
+        dend, dbefore = jax.lax.scan(lambda dz, now: step(dz, (now, force(now))), drows, states)
     else:
-        split = [x.reshape(n_steps // length, length, *x.shape[1:]) for x in states]
-        dend, dbefore = jax.lax.scan(stretch, drows, tuple(split))
-        dbefore = dbefore.reshape(n_steps, *dbefore.shape[2:])
+        split = jax.tree.map(lambda x: x.reshape(n_steps // length, length, *x.shape[1:]), states)
+        dend, dbefore = jax.lax.scan(stretch, drows, split)
+        dbefore = tuple(x.reshape(n_steps, *x.shape[2:]) for x in dbefore)
     return (end, before), (dend, dbefore)
 
 
 def _take_steps(
-    matrix: jax.Array, rows: jax.Array, n_steps: int, how: How, *, for_derivative: bool
-) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """The rows after the last step; before each, with paths summed, and for the derivative z, mean and gain."""
-    transposed = jnp.swapaxes(_centred(matrix, how), 1, 2)
+    matrices: Lanes, rows: Lanes, n_steps: int, how: How, *, for_derivative: bool
+) -> tuple[Lanes, Lanes, tuple[State, ...]]:
+    """The rows after the last step; before each, with paths summed; and before each, what the derivative needs."""
+    centred = [_centred(matrix, how) for matrix in matrices]
 
-    def step(z: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    def move(z: jax.Array, matrix: jax.Array) -> tuple[jax.Array, State]:
         if how.normalized:
             mean, gain = statistics(z, how.epsilon)
         else:
             mean, gain = jnp.zeros_like(z[..., :1]), jnp.ones_like(z[..., :1])
-        moved = z + gain * jnp.einsum("krc,kcd->krd", z, transposed)
-        summed = (sum_paths(z, how.n_paths),) if how.n_paths > 1 or not for_derivative else ()
-        return moved, (*summed, *((z, mean, gain) if for_derivative else ()))
+        return z + gain * _times(z, matrix), State(z, mean, gain)
 
-    return jax.lax.scan(step, rows, None, length=n_steps)
+    def step(z: Lanes, _: None) -> tuple[Lanes, tuple[Lanes, tuple[State, ...]]]:
+        moved, states = zip(*map(move, z, centred), strict=True)
+        # With one path the states hold all that is asked for.
+        summed = () if for_derivative and how.n_paths == 1 else tuple(sum_paths(x, how.n_paths) for x in z)
+        return moved, (summed, states if for_derivative else ())
+
+    end, (summed, states) = jax.lax.scan(step, rows, None, length=n_steps)
+    return end, summed or tuple(state.z for state in states), states
 
 
 def _centred(matrix: jax.Array, how: How) -> jax.Array:
     """The matrix that does to z, up to the gain, what `matrix` does to zhat."""
     return matrix - jnp.mean(matrix, axis=-1, keepdims=True) if how.normalized else matrix
+
+
+def _times(rows: jax.Array, matrix: jax.Array) -> jax.Array:
+    """The matrix times each row. Written without a transposition, which XLA would repeat in every step."""
+    return jnp.einsum("...c,dc->...d", rows, matrix)
 
 
 def _stretch_length(n_steps: int, n_rows: int) -> int:
