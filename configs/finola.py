@@ -18,6 +18,11 @@ from ml_collections import ConfigDict
 
 from configs import sfa
 
+COLOURED = (
+    "astronaut.png", "chelsea.png", "china.jpg", "coffee.png", "flower.jpg", "grace_hopper.jpg",
+    "hubble_deep_field.jpg", "ihc.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg",
+)  # fmt: skip
+GREY = ("brick.png", "camera.png", "coins.png", "grass.png", "gravel.png", "moon.png")  # of any photographs more help
 ARGUMENTS = ("conv", "linear", "repeat", "random", "imagenet", "smoke")
 
 
@@ -35,7 +40,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.photographs = ConfigDict()
     config.data.photographs.n_crops = 2000  # of each photograph
     config.data.photographs.n_held_out_crops = 64
-    config.data.photographs.rotation = 0.0  # radians
+    config.data.photographs.photographs = COLOURED + GREY
+    config.data.photographs.rotation = 3.141592653589793  # radians, either way
     config.data.photographs.flip = True
     config.data.photographs.seed = 0
 
@@ -48,7 +54,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.network.directions = "separate"  # or "negated", "shared"
     config.network.speeds = "free"  # or "real"
     config.network.scale = 0.2  # of random matrices
-    config.network.start = "waves"  # or "random"
+    config.network.start = "fitted_waves"  # or "waves", "random"
     config.network.encoder_channels = (32, 64, 128)
     config.network.pooling = "flatten"  # or "attention", "reshape"
     config.network.hidden = 64

@@ -3,6 +3,9 @@
 from sfa_jax.evaluation._baselines import pca_codes as pca_codes
 from sfa_jax.evaluation._baselines import sfa_codes as sfa_codes
 from sfa_jax.evaluation._image_plots import plot_images as plot_images
+from sfa_jax.evaluation._image_plots import plot_masked as plot_masked
+from sfa_jax.evaluation._image_plots import plot_reconstructions as plot_reconstructions
+from sfa_jax.evaluation._image_plots import plot_traversal as plot_traversal
 from sfa_jax.evaluation._image_plots import plot_waves as plot_waves
 from sfa_jax.evaluation._images import dct_best_images as dct_best_images
 from sfa_jax.evaluation._images import dct_images as dct_images
@@ -34,7 +37,10 @@ __all__ = [
     "pca_codes",
     "pca_images",
     "plot_images",
+    "plot_masked",
+    "plot_reconstructions",
     "plot_run",
+    "plot_traversal",
     "plot_waves",
     "psnr",
     "run_deltas",

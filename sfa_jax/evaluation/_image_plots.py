@@ -32,6 +32,18 @@ def plot_images(
     Returns:
       The files written.
     """
+    written = plot_reconstructions(folder, images, drawn)
+    if any(record.get("split") == "train" for record in records):
+        plt, save, more = open_folder(folder)
+        save(draw_losses(plt, records, "mean squared error"), "losses.png")
+        written += more
+    return written
+
+
+def plot_reconstructions(
+    folder: Path, images: np.ndarray, drawn: Mapping[str, Callable[[np.ndarray], np.ndarray]]
+) -> list[Path]:
+    """Draws `reconstructions.png`; the arguments are those of `plot_images`."""
     plt, save, written = open_folder(folder)
     chosen = images[np.linspace(0, len(images) - 1, min(_IMAGES, len(images))).astype(int)]
     true = chosen / 255
@@ -52,8 +64,76 @@ def plot_images(
         line[0].set_ylabel(name)
     figure.suptitle("Held-out images, and what is drawn from codes of the same size")
     save(figure, "reconstructions.png")
-    if any(record.get("split") == "train" for record in records):
-        save(draw_losses(plt, records, "mean squared error"), "losses.png")
+    return written
+
+
+def plot_traversal(
+    folder: Path, frame: np.ndarray, pictures: Sequence[np.ndarray], values: np.ndarray, own: np.ndarray
+) -> list[Path]:
+    """Draws `traversal.png`: a frame with one slow feature moved, the others held, a feature a row.
+
+    Args:
+      folder: where to; made if it is not there.
+      frame: `[height, width, channel]` uint8.
+      pictures: of each feature, slowest first, `[len(values), height, width, channel]`, about in [0, 1].
+      values: of the feature in each picture, in standard deviations.
+      own: the frame's own value of each feature.
+
+    Returns:
+      The file written.
+    """
+    plt, save, written = open_folder(folder)
+    columns = len(values) + 1
+    figure, axes = plt.subplots(
+        len(pictures), columns, figsize=(1.35 * columns + 0.9, 1.45 * len(pictures) + 0.7), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for k, (line, drawn) in enumerate(zip(axes, pictures, strict=True)):
+        for axis, picture in zip(line, [frame / 255, *np.clip(drawn, 0, 1)], strict=True):
+            axis.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
+            axis.set_xticks([]), axis.set_yticks([])
+        line[0].set_ylabel(f"feature {k}")
+        line[0].set_xlabel(f"its own: {own[k]:.1f}", fontsize=8, labelpad=2)
+    axes[0, 0].set_title("frame", fontsize=9)
+    for axis, value in zip(axes[0, 1:], values, strict=True):
+        axis.set_title(f"{value:+.1f} sd", fontsize=9)
+    figure.suptitle("One slow feature is moved, all others are held (a held-out frame, drawn from its code)")
+    save(figure, "traversal.png")
+    return written
+
+
+def plot_masked(folder: Path, images: np.ndarray, drawn: np.ndarray, masked: np.ndarray) -> list[Path]:
+    """Draws `masked.png`: what was seen of held-out images, what was predicted, and the whole.
+
+    Args:
+      folder: where to; made if it is not there.
+      images: `[n, height, width, channel]` uint8.
+      drawn: predictions of the same shape, about in [0, 1].
+      masked: bool `[n, rows, columns]`, cells that were not seen.
+
+    Returns:
+      The file written.
+    """
+    plt, save, written = open_folder(folder)
+    chosen = np.linspace(0, len(images) - 1, min(_IMAGES, len(images))).astype(int)
+    true = images[chosen] / 255
+    cells = images.shape[1] // masked.shape[1], images.shape[2] // masked.shape[2]
+    hidden = np.repeat(np.repeat(masked[chosen], cells[0], axis=1), cells[1], axis=2)[..., None]
+    rows = {
+        "seen": np.where(hidden, 0.5, true),
+        "predicted": np.where(hidden, np.clip(drawn[chosen], 0, 1), true),
+        "original": true,
+    }
+    figure, axes = plt.subplots(
+        3, len(chosen), figsize=(1.35 * len(chosen) + 0.8, 4.6), squeeze=False, layout="constrained"
+    )
+    for line, (name, pictures) in zip(axes, rows.items(), strict=True):
+        for axis, picture in zip(line, pictures, strict=True):
+            axis.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
+            axis.set_xticks([]), axis.set_yticks([])
+        line[0].set_ylabel(name)
+    figure.suptitle("Held-out images: a quarter is seen, the rest is predicted from it")
+    save(figure, "masked.png")
     return written
 
 

@@ -27,6 +27,8 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
     rank = summary.get("effective_rank_train", summary.get("effective_rank", 0.0))
     if rank < 1:
         said.append("COLLAPSED: the code is constant (effective rank 0); it tells nothing about the frames.")
+    elif "masked_psnr" in summary:
+        pass  # features that nothing has asked to be white
     elif rank < max(min(2.0, 0.55 * dim), COLLAPSE_SHARE * dim) and dim > 1:
         said.append(
             f"COLLAPSED: the embedding uses {rank:.1f} of its {dim} dimensions (effective rank, training frames); "
@@ -96,16 +98,29 @@ def table(summary: Mapping[str, float]) -> str:
         cells = [_cell(summary.get(f"{prefix}r2/{name}"), ".3f") for name in latents]
         cells += [_cell(summary.get(f"{prefix}delta/{k}"), ".2g") for k in deltas]
         rows.append([label.replace("_", " "), *cells, _cell(summary.get(f"{prefix}effective_rank"), ".1f")])
-    return _lines(rows)
+    lines = [_lines(rows)]
+    if "drawn/psnr" in summary:
+        lines += ["", _image_lines(summary, "drawn/")]
+    if "masked_psnr" in summary:
+        values = summary["masked_psnr"], summary["masked_psnr_of_mean_image"]
+        lines += ["", "PSNR of masked cells: predicted {:.2f}, by the mean image {:.2f}".format(*values)]
+    return "\n".join(lines)
 
 
 def image_table(summary: Mapping[str, float]) -> str:
     """The learned autoencoder beside each baseline of as many numbers: PSNR, its lowest decile, and SSIM."""
+    return _image_lines(summary, "")
+
+
+def _image_lines(summary: Mapping[str, float], prefix: str) -> str:
+    """The measures of drawn images, whose names begin with `prefix`."""
     frames = "held-out images" if summary.get("held_out_images", 1) else "training images"
-    rows = [[f"{frames}, {summary['code_size']:.0f} numbers each", "PSNR", "worst tenth", "SSIM"]]
-    baselines = dict.fromkeys(name.split("/")[1] for name in summary if name.startswith("baseline/"))
-    for label, prefix in [("learned", ""), *((name, f"baseline/{name}/") for name in baselines)]:
-        values = [(summary.get(f"{prefix}{name}"), form) for name, form in _IMAGE_COLUMNS]
+    size = summary[f"{prefix}code_size"]
+    rows = [[f"{frames}, {size:.0f} numbers each", "PSNR", "worst tenth", "SSIM"]]
+    start = f"{prefix}baseline/"
+    baselines = dict.fromkeys(name[len(start) :].split("/")[0] for name in summary if name.startswith(start))
+    for label, where in [("learned", prefix), *((name, f"{start}{name}/") for name in baselines)]:
+        values = [(summary.get(f"{where}{name}"), form) for name, form in _IMAGE_COLUMNS]
         rows.append([label.replace("_", " "), *(_cell(value, form) for value, form in values)])
     return _lines(rows)
 

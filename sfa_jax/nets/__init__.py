@@ -5,7 +5,9 @@ from sfa_jax.nets._conv import conv2d as conv2d
 from sfa_jax.nets._encoder import POOLS as POOLS
 from sfa_jax.nets._encoder import ConvEncoder as ConvEncoder
 from sfa_jax.nets._encoder import pool_features as pool_features
+from sfa_jax.nets._grid_encoder import GridEncoder as GridEncoder
 from sfa_jax.nets._network import SlowNetwork as SlowNetwork
+from sfa_jax.nets._recurrent import apply_head as apply_head
 from sfa_jax.nets._recurrent import init_head as init_head
 from sfa_jax.nets._recurrent import recurrent_scan as recurrent_scan
 from sfa_jax.nets._recurrent import recurrent_step as recurrent_step
@@ -15,8 +17,10 @@ __all__ = [
     "POOLS",
     "AttentionPool",
     "ConvEncoder",
+    "GridEncoder",
     "SlowNetwork",
     "UpsamplingDecoder",
+    "apply_head",
     "conv2d",
     "init_head",
     "pool_features",

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from sfa_jax.nets._encoder import ConvEncoder, Pool
-from sfa_jax.nets._recurrent import init_head, recurrent_scan
+from sfa_jax.nets._recurrent import HeadParams, init_head, recurrent_scan
 
 Recurrence = Literal["full", "detached", "none"]
 RECURRENCES = ("full", "detached", "none")
@@ -95,6 +95,10 @@ class SlowNetwork:
           `(y [batch, time, dim], y_last [batch, dim], batch_stats)`.
         """
         h, batch_stats = self.encode(variables, frames, valid, train=train)
-        detach = self.recurrence == "detached"
-        y, y_last = recurrent_scan(variables["params"]["head"], y_init, h, reset=reset, detach=detach)
-        return y, y_last, batch_stats
+        return *self.embed(variables["params"]["head"], h, y_init, reset=reset), batch_stats
+
+    def embed(
+        self, head: HeadParams, h: jax.Array, y_init: jax.Array, *, reset: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """`(y [batch, time, dim], y_last [batch, dim])` of encodings `[batch, time, n_features]`."""
+        return recurrent_scan(head, y_init, h, reset=reset, detach=self.recurrence == "detached")

@@ -33,6 +33,26 @@ def init_head(key: jax.Array, n_features: int, dim: int, *, hidden: int = 256, m
     return {**params, "memory": {"kernel": kernel[n_features:]}} if memory else params
 
 
+def apply_head(params: HeadParams, h: ArrayLike) -> jax.Array:
+    """A head without memory, of each encoding by itself: y = W_2 relu(W_1 h + b_1) + b_2.
+
+    Args:
+      params: from `init_head` with `memory=False`.
+      h: `[..., n_features]`.
+
+    Returns:
+      y, `[..., dim]`.
+
+    Raises:
+      ValueError: the head has a memory, or the sizes do not fit.
+    """
+    if "memory" in params:
+        raise ValueError("params: expected a head without memory; apply one with it by recurrent_scan")
+    h = jnp.asarray(h)
+    _check_sizes(params, params["output"]["bias"], h)
+    return _advance(params, h, _drive(params, h))
+
+
 def recurrent_step(params: HeadParams, y_tm1: ArrayLike, h_t: ArrayLike) -> jax.Array:
     """One frame through the head: y_t = W_2 relu(W_1 [h_t, y_{t-1}] + b_1) + b_2.
 

@@ -10,9 +10,9 @@ from sfa_jax.nets._conv import conv2d
 class UpsamplingDecoder(nn.Module):
     """A linear image, and what a small convolutional network adds to it.
 
-    The linear part gives each cell's square of pixels from its channels. The network is a 3x3 convolution and residual
-    blocks at the map's size, sub-pixel upsampling to the image's, and there three 3x3 convolutions, the last of which
-    begins at zero, so that training starts from the linear image.
+    The linear part gives each cell's square of pixels from its channels. The network is of the map and of these
+    squares: a 3x3 convolution and residual blocks at the map's size, sub-pixel upsampling to the image's, and there
+    three 3x3 convolutions, the last of which begins at zero, so that training starts from the linear image.
 
     Attributes:
       factor: pixels a cell, along each side.
@@ -42,8 +42,9 @@ class UpsamplingDecoder(nn.Module):
         Returns:
           `[n, factor height, factor width, image_channels]`, about 0 in the middle of the image's range.
         """
-        linear = to_pixels(self._affine("linear", z, self.factor**2 * self.image_channels), self.factor)
-        x = self._conv("first", z, self.hidden)
+        patches = self._affine("linear", z, self.factor**2 * self.image_channels, faint=True)
+        linear = to_pixels(patches, self.factor)
+        x = self._affine("map", z, self.hidden) + self._conv("first", patches, self.hidden)
         for k in range(self.blocks):
             x = x + self._conv(f"block_{k}", jax.nn.relu(x), self.hidden)
         x = self._affine("up", jax.nn.relu(x), self.factor**2 * self.hidden_pixels)
@@ -57,8 +58,10 @@ class UpsamplingDecoder(nn.Module):
         kernel = self.param(f"{name}_kernel", init, (3, 3, x.shape[-1], features))
         return conv2d(x, kernel, stride=1) + self._bias(name, features)
 
-    def _affine(self, name: str, x: jax.Array, features: int) -> jax.Array:
-        kernel = self.param(f"{name}_kernel", nn.initializers.lecun_normal(), (x.shape[-1], features))
+    def _affine(self, name: str, x: jax.Array, features: int, *, faint: bool = False) -> jax.Array:
+        # Faint images at first: one of noise would have to be unlearned.
+        init = nn.initializers.variance_scaling(0.01 if faint else 1.0, "fan_in", "normal")
+        kernel = self.param(f"{name}_kernel", init, (x.shape[-1], features))
         return jnp.matmul(x, kernel) + self._bias(name, features)
 
     def _bias(self, name: str, features: int) -> jax.Array:

@@ -25,6 +25,7 @@ from sfa_jax.slowness import (
 )
 from sfa_jax.slowness import _pca as pca
 from sfa_jax.slowness._batch import mean_of
+from sfa_jax.training._chunks import check_frames, in_chunks
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import Measured, MeasuredJob, Readout, check_baselines
 from sfa_jax.training._options import check_closed_form
@@ -204,16 +205,8 @@ class ClosedFormModel:
         return self.embed(frames)
 
     def _in_chunks(self, function: Callable[[Any], jax.Array], frames: np.ndarray) -> np.ndarray:
-        if frames.shape[1:] != self.frame_shape:
-            raise ValueError(
-                f"frames: expected shape [time, {', '.join(map(str, self.frame_shape))}], got {frames.shape}"
-            )
-        parts = []
-        for start in range(0, max(len(frames), 1), _CHUNK):
-            chunk = np.asarray(frames[start : start + _CHUNK])
-            padded = np.concatenate([chunk, np.zeros((_CHUNK - len(chunk), *self.frame_shape), chunk.dtype)])
-            parts.append(np.asarray(function(padded))[: len(chunk)])
-        return np.concatenate(parts)
+        check_frames(frames, self.frame_shape)
+        return in_chunks(function, frames, _CHUNK)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -27,22 +27,32 @@ from sfa_jax.training._checkpoints import Checkpoints
 from sfa_jax.training._closed_form import ClosedFormJob
 from sfa_jax.training._image_job import ImageAutoencoderJob
 from sfa_jax.training._inputs import Inputs, load_inputs
+from sfa_jax.training._masked_job import MaskedFinolaJob
 from sfa_jax.training._mesh import Devices, local
 from sfa_jax.training._metrics import MetricsFile, mean_rate
 from sfa_jax.training._processes import Processes
 from sfa_jax.training._progress import Progress
 from sfa_jax.training._signals import StopSignals, stopped
+from sfa_jax.training._slow_autoencoder import SlowAutoencoderJob
 from sfa_jax.training._slow_network import SlowNetworkJob
 from sfa_jax.training._steps import Metrics, TrainState, make_update
 from sfa_jax.training._workdir import OUTPUT_OPTIONS, check_config_file, differences, hold_together, write_json
 
 _log = logging.getLogger("sfa_jax")
 
-JobClass = type[SlowNetworkJob] | type[ClosedFormJob] | type[ImageAutoencoderJob]
+JobClass = (
+    type[SlowNetworkJob]
+    | type[ClosedFormJob]
+    | type[ImageAutoencoderJob]
+    | type[MaskedFinolaJob]
+    | type[SlowAutoencoderJob]
+)
 JOBS: dict[str, JobClass] = {
     "slow_network": SlowNetworkJob,
     "closed_form_sfa": ClosedFormJob,
     "image_autoencoder": ImageAutoencoderJob,
+    "masked_finola": MaskedFinolaJob,
+    "slow_autoencoder": SlowAutoencoderJob,
 }
 
 

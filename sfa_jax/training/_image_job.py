@@ -7,17 +7,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from sfa_jax import evaluation, finola
 from sfa_jax._errors import InputError
-from sfa_jax.autoencoders import FinolaAutoencoder, as_float, is_wave_part, reconstruction_loss
+from sfa_jax.autoencoders import FinolaAutoencoder, as_float, reconstruction_loss
 from sfa_jax.data import Batch
+from sfa_jax.training._chunks import check_frames, in_chunks
 from sfa_jax.training._embeddings import write_embeddings
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import check_baselines
 from sfa_jax.training._options import check_images
-from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_optimizer
+from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_optimizer, make_wave_optimizer
 
 _CHUNK = 64  # images coded at once
 _FIT_IMAGES = 20_000  # training images that baselines and statistics are taken of
@@ -53,7 +53,7 @@ class ImageAutoencoderJob:
         held_out = [run.frames[split.held_out_start :] for run, split in parts]
         self._n_held_out = sum(map(len, held_out))
         self._held_out = np.concatenate([frames for frames in held_out if len(frames)] or self._training(1000))
-        self._optimizer = _make_optimizer(config.train, self.n_steps)
+        self._optimizer = make_wave_optimizer(config.train, self.n_steps)
         self.update = make_gradient_step(self._loss, self._optimizer)
 
     @staticmethod
@@ -71,7 +71,8 @@ class ImageAutoencoderJob:
     def init(self) -> TrainState:
         key = jax.random.key(self._config.seed)
         init_key, step_key = jax.random.split(key)
-        variables = self._network.init(init_key, self._frame_shape)
+        images = np.concatenate(self._training(_FIT_IMAGES)) if self._network.start == "fitted_waves" else None
+        variables = self._network.init(init_key, self._frame_shape, images)
         size = self._network.code_size
         state = TrainState(
             step=jnp.zeros((), jnp.int32),
@@ -96,11 +97,9 @@ class ImageAutoencoderJob:
         if not np.isfinite(codes).all():
             raise FloatingPointError("the codes of the training images are not finite: lower train.learning_rate")
         readout = {"mean": codes.mean(axis=0), "deviation": codes.std(axis=0)}
-        errors = [
-            np.asarray(reconstruction_loss(model.reconstruct(part), part / np.float32(255)))
-            for part in _chunks(self._held_out, _CHUNK)
-        ]
-        return readout, None, {"loss": float(np.concatenate(errors).mean())}
+        drawn, true = model.reconstruct(self._held_out), self._held_out / np.float32(255)
+        errors = np.asarray(reconstruction_loss(drawn, true))
+        return readout, None, {"loss": float(errors.mean()), "psnr": float(evaluation.psnr(drawn, true).mean())}
 
     def finish(
         self,
@@ -184,14 +183,12 @@ class ImageModel:
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """The codes `[n, code_size]` of images `[n, height, width, channel]`, uint8 or in [0, 1]."""
-        if frames.shape[1:] != self.frame_shape:
-            expected = ", ".join(map(str, self.frame_shape))
-            raise ValueError(f"frames: expected shape [n, {expected}], got {frames.shape}")
-        return self._in_chunks(lambda part: self._encode(self.variables, part), frames)
+        check_frames(frames, self.frame_shape)
+        return in_chunks(lambda part: self._encode(self.variables, part), frames, _CHUNK)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Images `[n, height, width, channel]`, about in [0, 1], of codes `[n, code_size]`."""
-        return self._in_chunks(lambda part: self._decode(self.variables["params"], part), codes)
+        return in_chunks(lambda part: self._decode(self.variables["params"], part), codes, _CHUNK)
 
     def reconstruct(self, frames: np.ndarray) -> np.ndarray:
         """Images drawn from their own codes."""
@@ -207,15 +204,6 @@ class ImageModel:
     def _paths(self, q: Any) -> Any:
         return q.reshape(len(q), self.network.n_paths, self.network.channels)
 
-    @staticmethod
-    def _in_chunks(function: Callable[[Any], jax.Array], rows: np.ndarray) -> np.ndarray:
-        parts = []
-        for part in _chunks(rows, _CHUNK):
-            missing = _CHUNK - len(part)
-            padded = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
-            parts.append(np.asarray(function(padded))[: len(part)])
-        return np.concatenate(parts)
-
 
 def make_autoencoder(config: Any) -> FinolaAutoencoder:
     """The autoencoder that `config.network` describes.
@@ -227,20 +215,3 @@ def make_autoencoder(config: Any) -> FinolaAutoencoder:
         return FinolaAutoencoder(**config.to_dict())
     except ValueError as error:
         raise InputError(f"network.{error}") from None
-
-
-def _make_optimizer(config: Any, n_steps: int) -> optax.GradientTransformation:
-    """Of all parameters; what begins as plane waves learns at its own rate."""
-    everywhere = make_optimizer(config, n_steps)
-
-    def slower(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        del params
-        rate = config.wave_learning_rate
-        scaled = jax.tree_util.tree_map_with_path(lambda path, x: x * (rate if is_wave_part(path) else 1), updates)
-        return scaled, state
-
-    return optax.chain(everywhere, optax.GradientTransformation(lambda params: optax.EmptyState(), slower))
-
-
-def _chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]

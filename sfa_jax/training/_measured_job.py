@@ -89,6 +89,30 @@ class MeasuredJob:
     def _model(self, state: TrainState) -> Model:
         raise NotImplementedError
 
+    def _measure(self, model: Any, final: bool) -> Measured:
+        """Embeddings of all frames, or during training of the first training frames and the held-out ones.
+
+        Raises:
+          FloatingPointError: an embedding of a training frame is not finite.
+        """
+        if final:
+            whole = [model.embed(run.frames) for run in self._runs]
+            train, held_out = (
+                [whole[p.run][p.start : p.stop] for p in parts] for parts in (self._train, self._held_out)
+            )
+        else:
+            whole = []
+            train, held_out = (
+                [model.embed(frames) for frames in self._frames(shorten(parts, QUICK_FRAMES))]
+                for parts in (self._train, self._held_out)
+            )
+        if not all(np.isfinite(y).all() for y in train):
+            raise FloatingPointError(
+                "the embedding of the training frames is not finite: the parameters have grown out of range, or the "
+                "recurrence runs away over a long run"
+            )
+        return Measured(train, held_out, whole, evaluation.solve_readout(train))
+
     def _code(self, model: Model, y: np.ndarray) -> np.ndarray:
         """The code of the embeddings that `evaluate` gives."""
         return model.read_out(y)

@@ -10,6 +10,7 @@ import numpy as np
 
 from sfa_jax._errors import InputError
 from sfa_jax.nets import POOLS, SlowNetwork, recurrent_step
+from sfa_jax.training._chunks import check_frames
 
 _CHUNK = 256  # frames encoded at once
 
@@ -49,10 +50,7 @@ class SlowModel:
 
     def _in_chunks(self, run: Callable[..., tuple[jax.Array, jax.Array]], frames: np.ndarray) -> np.ndarray:
         """Runs over chunks of one fixed shape, padded at the end, so that a run of any length compiles once."""
-        if frames.shape[1:] != self.frame_shape:
-            raise ValueError(
-                f"frames: expected shape [time, {', '.join(map(str, self.frame_shape))}], got {frames.shape}"
-            )
+        check_frames(frames, self.frame_shape)
         y, carry = [], jax.device_put(self.network.init_carry(1), jax.local_devices()[0])
         for start in range(0, len(frames), _CHUNK):
             chunk = np.asarray(frames[start : start + _CHUNK])

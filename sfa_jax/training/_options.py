@@ -35,17 +35,34 @@ _TRAINING = {
     "train.gradient_clip": _NOT_NEGATIVE,
     "train.weight_decay": _NOT_NEGATIVE,
 }
+_DECODER = {
+    "n_paths": _COUNT,
+    "channels": _Range("a whole number of at least 4", lambda x: _is_whole(x) and x >= 4),
+    "map_size": _COUNT,
+    "scale": _NOT_NEGATIVE,
+    "hidden": _COUNT,
+    "blocks": _COUNT_OR_0,
+    "hidden_pixels": _COUNT,
+    "dense_channels": _COUNT,
+}
 _IMAGES = {
-    "network.n_paths": _COUNT,
-    "network.channels": _Range("a whole number of at least 4", lambda x: _is_whole(x) and x >= 4),
-    "network.map_size": _COUNT,
-    "network.scale": _NOT_NEGATIVE,
+    **{f"network.{name}": allowed for name, allowed in _DECODER.items()},
     "network.encoder_channels": _SIZES,
-    "network.hidden": _COUNT,
-    "network.blocks": _COUNT_OR_0,
-    "network.hidden_pixels": _COUNT,
-    "network.dense_channels": _COUNT,
     "train.wave_learning_rate": _NOT_NEGATIVE,
+}
+_DRAWING = {
+    **{f"decoder.{name}": allowed for name, allowed in _DECODER.items()},
+    "decoder.n_free": _COUNT_OR_0,
+    "decoder.between": _COUNT,
+    "objective.reconstruction_weight": _NOT_NEGATIVE,
+    "train.wave_learning_rate": _NOT_NEGATIVE,
+}
+_MASKED = {
+    "network.features": _Range("a whole number of at least 2", lambda x: _is_whole(x) and x >= 2),
+    "network.encoder_channels": _SIZES,
+    "network.blocks": _COUNT_OR_0,
+    "network.scale": _NOT_NEGATIVE,
+    "network.pooled_cells": _COUNT,
 }
 _CLOSED_FORM = {
     "objective.lag": _COUNT,
@@ -110,6 +127,29 @@ def check_images(config: Any) -> None:
       InputError: names the option, what was expected and what came.
     """
     _check(config, _COMMON | _TRAINING | _IMAGES)
+    _check_single_images(config)
+
+
+def check_drawing(config: Any) -> None:
+    """Raises on the first option of the decoder of a slow code that is out of its range.
+
+    Raises:
+      InputError: names the option, what was expected and what came.
+    """
+    _check(config, _DRAWING)
+
+
+def check_masked(config: Any) -> None:
+    """Raises on the first option of masked FINOLA that is out of its range.
+
+    Raises:
+      InputError: names the option, what was expected and what came.
+    """
+    _check(config, _COMMON | _TRAINING | _MASKED)
+    _check_single_images(config)
+
+
+def _check_single_images(config: Any) -> None:
     _check_length(config.train)
     if config.data.clip_length != 1:
         came = config.data.clip_length

@@ -9,11 +9,13 @@ from sfa_jax._errors import InputError
 from sfa_jax.training._checkpoints import Checkpoints
 from sfa_jax.training._closed_form import ClosedFormModel
 from sfa_jax.training._image_job import ImageModel, make_autoencoder
+from sfa_jax.training._masked_job import MaskedModel, make_masked
 from sfa_jax.training._model import SlowModel, make_network
+from sfa_jax.training._slow_autoencoder import SlowDrawer, make_slow_autoencoder
 
 _log = logging.getLogger("sfa_jax")
 
-FrameModel = SlowModel | ClosedFormModel | ImageModel
+FrameModel = SlowModel | ClosedFormModel | ImageModel | MaskedModel
 
 
 def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[FrameModel, ConfigDict]:
@@ -49,7 +51,13 @@ def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[FrameModel,
     variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
     if config.get("job") == "image_autoencoder":
         return ImageModel(make_autoencoder(config.network), variables, state["readout"], data["frame_shape"]), config
-    return SlowModel(make_network(config.network), variables, state["readout"], data["frame_shape"]), config
+    if config.get("job") == "masked_finola":
+        return MaskedModel(make_masked(config.network), variables, state["readout"], data["frame_shape"]), config
+    network = make_network(config.network)
+    if config.get("job") == "slow_autoencoder":
+        autoencoder = make_slow_autoencoder(config, network)
+        return SlowDrawer(autoencoder, variables, state["readout"], data["frame_shape"]), config
+    return SlowModel(network, variables, state["readout"], data["frame_shape"]), config
 
 
 def restore_model(workdir: str | Path, *, best: bool = False) -> FrameModel:

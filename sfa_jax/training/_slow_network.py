@@ -8,13 +8,11 @@ import numpy as np
 from sfa_jax import evaluation
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import (
-    QUICK_FRAMES,
     Codes,
     Measured,
     MeasuredJob,
     Readout,
     check_baselines,
-    shorten,
 )
 from sfa_jax.training._model import SlowModel, make_network
 from sfa_jax.training._objectives import make_objective
@@ -88,25 +86,6 @@ class SlowNetworkJob(MeasuredJob):
     def _model(self, state: TrainState) -> SlowModel:
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         return SlowModel(self._network, variables, state.readout, self._frame_shape)
-
-    def _measure(self, model: SlowModel, final: bool) -> Measured:
-        if final:
-            whole = [model.embed(run.frames) for run in self._runs]
-            train, held_out = (
-                [whole[p.run][p.start : p.stop] for p in parts] for parts in (self._train, self._held_out)
-            )
-        else:
-            whole = []
-            train, held_out = (
-                [model.embed(frames) for frames in self._frames(shorten(parts, QUICK_FRAMES))]
-                for parts in (self._train, self._held_out)
-            )
-        if not all(np.isfinite(y).all() for y in train):
-            raise FloatingPointError(
-                "the embedding of the training frames is not finite: the parameters have grown out of range, or the "
-                "recurrence runs away over a long run"
-            )
-        return Measured(train, held_out, whole, evaluation.solve_readout(train))
 
     def _untrained_codes(self, train: list[np.ndarray], held_out: list[np.ndarray]) -> tuple[Codes, Codes]:
         every = -(-sum(len(part) for part in train) // _CALIBRATION_FRAMES)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from sfa_jax._errors import InputError
+from sfa_jax.autoencoders import is_wave_part
 from sfa_jax.data import Batch
 from sfa_jax.nets import SlowNetwork
 from sfa_jax.training._objectives import Objective
@@ -60,6 +61,19 @@ def make_optimizer(config: Any, n_steps: int) -> optax.GradientTransformation:
     clip = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
     adam = optax.adamw(schedule, weight_decay=config.weight_decay) if config.weight_decay else optax.adam(schedule)
     return optax.chain(*clip, adam)
+
+
+def make_wave_optimizer(config: Any, n_steps: int) -> optax.GradientTransformation:
+    """`make_optimizer`, and of what begins as plane waves `wave_learning_rate` times its steps."""
+
+    def slower(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        rate = config.wave_learning_rate
+        scaled = jax.tree_util.tree_map_with_path(lambda path, x: x * (rate if is_wave_part(path) else 1), updates)
+        return scaled, state
+
+    slow_down = optax.GradientTransformation(lambda params: optax.EmptyState(), slower)
+    return optax.chain(make_optimizer(config, n_steps), slow_down)
 
 
 def init_state(

@@ -115,7 +115,7 @@ def test_loss_and_what_counts(images):
         ({"generator": "x"}, "generator: expected one of"),
         ({"pooling": "x"}, "pooling: expected one of"),
         ({"order": "x"}, "order: expected one of"),
-        ({"speeds": "real"}, "start: 'waves' is the start of free matrices"),
+        ({"speeds": "real"}, "start: 'waves' is for free matrices"),
         ({"directions": "shared"}, "start: plane waves turn back"),
     ],
 )

@@ -67,7 +67,7 @@ def test_the_function_from_images_to_codes_and_back(finished, pictures, tmp_path
     embed(workdir, str(pictures), tmp_path / "codes.npz")
     with np.load(tmp_path / "codes.npz") as arrays:
         np.testing.assert_allclose(arrays["y"], codes, atol=1e-4)
-    with pytest.raises(ValueError, match=r"frames: expected shape \[n, 16, 16, 3\]"):
+    with pytest.raises(ValueError, match=r"frames: expected shape \[time, 16, 16, 3\]"):
         model(frames[:, :8])
 
 
