@@ -29,7 +29,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.decoder = ConfigDict()
     config.decoder.n_free = 0  # numbers beside the slow code
-    config.decoder.between = 256  # units of the layer between the codes and the vectors that maps grow from
+    config.decoder.between = 1024  # units of the layer between the codes and the vectors that maps grow from
     config.decoder.detach = True  # the slow network learns from slowness alone
     config.decoder.n_paths = 1  # M
     config.decoder.channels = 256  # C
@@ -46,7 +46,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.decoder.dense_channels = 64
     config.decoder.rematerialise = False
 
-    config.train.wave_learning_rate = 0.02  # of what begins as plane waves, relative to the rest
+    config.train.learning_rate = 2e-3
+    config.train.wave_learning_rate = 0.01  # of what begins as plane waves, relative to the rest
     config.train.gradient_clip = 0.0  # the two parts have gradients of their own sizes
 
     if "joint" in chosen:
