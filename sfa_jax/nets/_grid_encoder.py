@@ -22,11 +22,13 @@ class GridEncoder(nn.Module):
       channels: output channels of the convolutional blocks, each of which halves the image.
       features: channels of the map.
       blocks: residual blocks.
+      momentum: share of the old value in the running statistics.
     """
 
     channels: Sequence[int] = (32, 64)
     features: int = 128
     blocks: int = 3
+    momentum: float = 0.9
 
     @nn.compact
     def __call__(self, images: jax.Array, weight: jax.Array | None = None, *, train: bool = False) -> jax.Array:
@@ -40,7 +42,8 @@ class GridEncoder(nn.Module):
         Returns:
           `[n, height', width', features]`.
         """
-        x = ConvEncoder(channels=self.channels, pool=None, name="cells")(images, weight, train=train)
+        cells = ConvEncoder(channels=self.channels, pool=None, momentum=self.momentum, name="cells")
+        x = cells(images, weight, train=train)
         x = self._mix("first", x, nn.initializers.he_normal())
         for k in range(self.blocks):
             # Small at first, so that the sum of many blocks is not much larger than one.

@@ -17,7 +17,14 @@ from sfa_jax.training._embeddings import write_embeddings
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import check_baselines
 from sfa_jax.training._options import check_images
-from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_optimizer, make_wave_optimizer
+from sfa_jax.training._steps import (
+    Metrics,
+    TrainState,
+    make_gradient_step,
+    make_optimizer,
+    make_wave_optimizer,
+    new_state,
+)
 
 _CHUNK = 64  # images coded at once
 _FIT_IMAGES = 20_000  # training images that baselines and statistics are taken of
@@ -74,16 +81,8 @@ class ImageAutoencoderJob:
         images = np.concatenate(self._training(_FIT_IMAGES)) if self._network.start == "fitted_waves" else None
         variables = self._network.init(init_key, self._frame_shape, images)
         size = self._network.code_size
-        state = TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=variables["params"],
-            batch_stats=variables["batch_stats"],
-            readout={"mean": jnp.zeros(size), "deviation": jnp.ones(size)},
-            opt_state=jax.jit(self._optimizer.init)(variables["params"]),
-            carry=jnp.zeros(1),
-            rng=jax.random.key_data(step_key),
-        )
-        return jax.tree.map(jnp.array, state)  # every array has memory of its own, to be donated
+        readout = {"mean": jnp.zeros(size), "deviation": jnp.ones(size)}
+        return new_state(step_key, variables, self._optimizer, readout)
 
     def evaluate(self, state: TrainState, *, final: bool) -> tuple[Readout, Any, dict[str, float]]:
         """The mean squared error of held-out images, and the moments of the codes of training images.

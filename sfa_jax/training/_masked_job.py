@@ -16,7 +16,7 @@ from sfa_jax.training._chunks import check_frames, in_chunks
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import Codes, Measured, MeasuredJob, Readout, check_baselines
 from sfa_jax.training._options import check_masked
-from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_optimizer
+from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_optimizer, new_state
 
 _CHUNK = 64  # images encoded at once
 _MEASURED = 512  # held-out images whose masked cells are predicted
@@ -67,16 +67,8 @@ class MaskedFinolaJob(MeasuredJob):
     def init(self) -> TrainState:
         init_key, step_key = jax.random.split(jax.random.key(self._config.seed))
         variables = self._network.init(init_key, self._frame_shape)
-        state = TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=variables["params"],
-            batch_stats=variables["batch_stats"],
-            readout={"mean": jnp.zeros(self._dim), "matrix": jnp.eye(self._dim)},
-            opt_state=jax.jit(self._optimizer.init)(variables["params"]),
-            carry=jnp.zeros(1),
-            rng=jax.random.key_data(step_key),
-        )
-        return jax.tree.map(jnp.array, state)  # every array has memory of its own, to be donated
+        readout = {"mean": jnp.zeros(self._dim), "matrix": jnp.eye(self._dim)}
+        return new_state(step_key, variables, self._optimizer, readout)
 
     def evaluate(self, state: TrainState, *, final: bool) -> tuple[Readout, Measured, dict[str, float]]:
         """Solves the readout on the training frames, and measures the loss on the held-out ones.
@@ -124,16 +116,12 @@ class MaskedFinolaJob(MeasuredJob):
     def _untrained_codes(self, train: list[np.ndarray], held_out: list[np.ndarray]) -> tuple[Codes, Codes]:
         state = self.init()
         every = -(-sum(len(part) for part in train) // _CALIBRATION_IMAGES)
-        images = jnp.asarray(np.concatenate([part[::every] for part in train]))
-        n_blocks = 20  # running averages start from 0 and 1: after so many batches little of that is left
-
-        def calibrate(variables: Any) -> Any:
-            for _ in range(n_blocks):
-                variables = variables | {"batch_stats": self._network.encode(variables, images, train=True)[1]}
-            return variables
-
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        model = MaskedModel(self._network, jax.jit(calibrate)(variables), state.readout, self._frame_shape)
+        images = np.concatenate([part[::every] for part in train])
+        encoder = self._network.encoder.clone(momentum=0.0)
+        collections = {"params": state.params["encoder"], "batch_stats": state.batch_stats}
+        calibrate = jax.jit(lambda x: encoder.apply(collections, x, train=True, mutable=["batch_stats"])[1])
+        variables = {"params": state.params, **calibrate(images)}
+        model = MaskedModel(self._network, variables, state.readout, self._frame_shape)
         return [model.embed(part) for part in train], [model.embed(part) for part in held_out]
 
     def _loss(self, params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, tuple[Metrics, jax.Array, Any]]:

@@ -19,7 +19,7 @@ from sfa_jax.training._measured_job import Measured, Readout
 from sfa_jax.training._model import SlowModel, make_network
 from sfa_jax.training._options import check_drawing
 from sfa_jax.training._slow_network import SlowNetworkJob
-from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_wave_optimizer
+from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_wave_optimizer, new_state
 
 _CHUNK = 64  # frames drawn at once
 _MEASURED = 512  # held-out frames that are drawn
@@ -53,17 +53,9 @@ class SlowAutoencoderJob(SlowNetworkJob):
         init_key, step_key = jax.random.split(jax.random.key(self._config.seed))
         images = self._training_frames() if self._autoencoder.decoder.start == "fitted_waves" else None
         variables = self._autoencoder.init(init_key, self._frame_shape, images)
-        state = (
-            super()
-            .init()
-            ._replace(
-                params=variables["params"],
-                batch_stats=variables["batch_stats"],
-                opt_state=jax.jit(self._optimizer.init)(variables["params"]),
-                rng=jax.random.key_data(step_key),
-            )
-        )
-        return jax.tree.map(jnp.array, state)  # every array has memory of its own, to be donated
+        readout = {"mean": jnp.zeros(self._dim), "matrix": jnp.eye(self._dim)}
+        carry = self._network.init_carry(self._batch_size)
+        return new_state(step_key, variables, self._optimizer, readout, carry)
 
     @staticmethod
     def check(config: Any) -> None:

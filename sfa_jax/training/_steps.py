@@ -97,6 +97,30 @@ def init_state(
     )
 
 
+def new_state(
+    key: jax.Array, variables: Any, optimizer: optax.GradientTransformation, readout: dict[str, Any], carry: Any = None
+) -> TrainState:
+    """The state before the first step of any network; every array has memory of its own, to be donated.
+
+    Args:
+      key: of steps that draw.
+      variables: `{"params", "batch_stats"}`.
+      optimizer: of the parameters.
+      readout: before the first measure.
+      carry: of a recurrent network; none if None.
+    """
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        readout=readout,
+        opt_state=jax.jit(optimizer.init)(variables["params"]),
+        carry=jnp.zeros(1) if carry is None else carry,  # a checkpoint holds no empty arrays
+        rng=jax.random.key_data(key),
+    )
+    return jax.tree.map(jnp.array, state)
+
+
 def make_train_step(
     network: SlowNetwork, objective: Objective, optimizer: optax.GradientTransformation
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:

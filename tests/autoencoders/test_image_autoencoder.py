@@ -69,10 +69,10 @@ def test_bytes_are_their_255th(images):
 def test_start_from_waves_is_the_least_squares_fit(images):
     network, variables = start_of(channels=32)
     params = variables["params"]
-    q, _ = network.encode(variables, images)
-    drawn = np.asarray(network.decode(params, q, SHAPE))
+    encode = jax.jit(lambda images: network.encode(variables, images)[0])
+    drawn = np.asarray(jax.jit(lambda q: network.decode(params, q, SHAPE))(encode(images)))
     # All that the decoder can draw about the code of grey is a plane of images; the nearest one is drawn.
-    grey = network.encode(variables, np.full((1, *SHAPE), 127.5 / 255, np.float32))[0][0]
+    grey = encode(np.full((8, *SHAPE), 127.5 / 255, np.float32))[0]
     draw = jax.jit(lambda q: network.decode(params, finola.normalize(q)[None], SHAPE)[0].reshape(-1))
     slopes = np.stack([draw(grey + 0.05 * unit[None]) - draw(grey - 0.05 * unit[None]) for unit in np.eye(32)], 1) / 0.1
     target = (images / 255).reshape(8, -1).T - np.asarray(draw(grey))[:, None]
@@ -83,11 +83,11 @@ def test_start_from_waves_is_the_least_squares_fit(images):
 
 def test_maps_at_the_start_are_plane_waves(images):
     network, variables = start_of(channels=32)
-    q, _ = network.encode(variables, images)
-    z = np.asarray(network.grow(variables["params"], q, SHAPE))
+    q = jax.jit(lambda images: network.encode(variables, images)[0])(images)
+    z = np.asarray(jax.jit(lambda q: network.grow(variables["params"], q, SHAPE))(q))
     np.testing.assert_allclose(np.linalg.norm(z, axis=-1), np.sqrt(32), rtol=1e-3)  # turned, never stretched
     params = network.matrices(variables["params"])
-    first = finola.autoregress(params, q[:, 0], 8, 8, order="x_first")
+    first = jax.jit(lambda q: finola.autoregress(params, q, 8, 8, order="x_first"))(q[:, 0])
     np.testing.assert_allclose(z, first, atol=2e-3)  # turns commute
 
 

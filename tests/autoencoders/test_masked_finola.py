@@ -49,14 +49,15 @@ def test_masked_cells_are_those_of_the_maps(variant, images, corners):
     for n in (1, 2):
         row, column = map(int, corners[n])
         seen = images[n : n + 1, 4 * row : 4 * row + 8, 4 * column : 4 * column + 12]
-        z, _ = network.encode(variables, jnp.asarray(seen))
+        z, _ = jax.jit(network.encode)(variables, jnp.asarray(seen))
         sources = finola.block_sources(4, 6, (row, column))
         np.testing.assert_array_equal(found.masked[n], sources.masked)
         if variant == "block":
-            whole = finola.predict_from_block(matrices, z, sources)
+            whole = jax.jit(finola.predict_from_block)(matrices, z, jax.tree.map(jnp.asarray, sources))
         else:
-            q = network._pool.apply({"params": params["pool"]}, z)
-            whole = finola.autoregress(matrices, q[:, 0], 4, 6, start=(row + 1, column + 1))
+            q = jax.jit(lambda z: network._pool.apply({"params": params["pool"]}, z))(z)
+            start = (row + 1, column + 1)
+            whole = jax.jit(lambda q, start=start: finola.autoregress(matrices, q[:, 0], 4, 6, start=start))(q)
         patches = jnp.matmul(whole[0], params["patch"]["kernel"]) + params["patch"]["bias"] + 0.5
         drawn = patches.reshape(4, 6, 4, 4, 3).transpose(0, 2, 1, 3, 4).reshape(SHAPE)
         np.testing.assert_allclose(found.images[n], drawn, atol=1e-4)
@@ -69,11 +70,13 @@ def test_corners_are_anywhere():
 
 def test_features_of_whole_images(images):
     network, variables, _ = start_of("block")
-    z, _ = network.encode(variables, images)
-    np.testing.assert_allclose(network.pooled(variables, images), z.mean(axis=(1, 2)), atol=1e-5)
+    z, _ = jax.jit(network.encode)(variables, images)
+    np.testing.assert_allclose(jax.jit(network.pooled)(variables, images), z.mean(axis=(1, 2)), atol=1e-5)
     halves = MaskedFinola(pooled_cells=2, **SMALL)
     assert halves.dim == 32
-    np.testing.assert_allclose(halves.pooled(variables, images)[:, 8:16], z[:, :2, 3:].mean(axis=(1, 2)), atol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(halves.pooled)(variables, images)[:, 8:16], z[:, :2, 3:].mean(axis=(1, 2)), atol=1e-5
+    )
 
 
 def test_loss_is_of_masked_cells_alone():

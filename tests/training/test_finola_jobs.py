@@ -92,10 +92,9 @@ def test_one_feature_is_moved_and_the_others_held(slow):
     np.testing.assert_allclose(model.traverse(frames[1:2], 2, np.array([-1.0, 0.5])), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("make", [tiny_masked, tiny_slow])
-def test_going_on_is_the_same_run(make, cache, tmp_path):
+def test_going_on_draws_the_same_blocks(cache, tmp_path):
     def config(steps):
-        config = make(cache)
+        config = tiny_masked(cache)
         config.evaluation.plots, config.evaluation.baselines = False, ()
         config.train.schedule, config.train.steps = "constant", steps
         return config
@@ -103,7 +102,7 @@ def test_going_on_is_the_same_run(make, cache, tmp_path):
     train_and_evaluate(config(2), tmp_path / "parts")
     resumed = train_and_evaluate(config(4), tmp_path / "parts")
     whole = train_and_evaluate(config(4), tmp_path / "whole")
-    for name in resumed.keys() & {"masked_psnr", "drawn/psnr", "delta/0"}:
+    for name in ("masked_psnr", "delta/0"):
         assert resumed[name] == pytest.approx(whole[name], rel=1e-5)
 
 
