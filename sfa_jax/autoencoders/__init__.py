@@ -9,6 +9,7 @@ from sfa_jax.autoencoders._masked_finola import VARIANTS as VARIANTS
 from sfa_jax.autoencoders._masked_finola import MaskedFinola as MaskedFinola
 from sfa_jax.autoencoders._masked_finola import Prediction as Prediction
 from sfa_jax.autoencoders._masked_finola import masked_loss as masked_loss
+from sfa_jax.autoencoders._recolour import recolour as recolour
 from sfa_jax.autoencoders._slow_autoencoder import SlowAutoencoder as SlowAutoencoder
 from sfa_jax.autoencoders._wave_start import is_wave_part as is_wave_part
 
@@ -23,5 +24,6 @@ __all__ = [
     "as_float",
     "is_wave_part",
     "masked_loss",
+    "recolour",
     "reconstruction_loss",
 ]

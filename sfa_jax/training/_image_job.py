@@ -10,7 +10,7 @@ import numpy as np
 
 from sfa_jax import evaluation, finola
 from sfa_jax._errors import InputError
-from sfa_jax.autoencoders import FinolaAutoencoder, as_float, reconstruction_loss
+from sfa_jax.autoencoders import FinolaAutoencoder, as_float, recolour, reconstruction_loss
 from sfa_jax.data import Batch
 from sfa_jax.training._chunks import check_frames, in_chunks
 from sfa_jax.training._embeddings import write_embeddings
@@ -147,6 +147,9 @@ class ImageAutoencoderJob:
 
     def _loss(self, params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, tuple[Metrics, jax.Array, Any]]:
         images = batch.frames.reshape(-1, *self._frame_shape)
+        if self._config.train.recolour:
+            key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+            images = recolour(key, as_float(images), strength=self._config.train.recolour)
         weight = batch.valid.reshape(-1).astype(jnp.float32)
         variables = {"params": params, "batch_stats": state.batch_stats}
         q, batch_stats = self._network.encode(variables, images, weight, train=True)

@@ -49,6 +49,7 @@ _IMAGES = {
     **{f"network.{name}": allowed for name, allowed in _DECODER.items()},
     "network.encoder_channels": _SIZES,
     "train.wave_learning_rate": _NOT_NEGATIVE,
+    "train.recolour": _NOT_NEGATIVE,
 }
 _DRAWING = {
     **{f"decoder.{name}": allowed for name, allowed in _DECODER.items()},

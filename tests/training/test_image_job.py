@@ -21,7 +21,7 @@ def tiny(path, **options):
     config.network.map_size = 8
     config.network.encoder_channels = (4,)
     config.network.hidden = config.network.hidden_pixels = 3
-    config.train.steps, config.train.evaluate_every = 4, 2
+    config.train.steps, config.train.evaluate_every, config.train.schedule = 4, 2, "constant"
     for name, value in options.items():
         config.network[name] = value
     return config
@@ -71,20 +71,15 @@ def test_the_function_from_images_to_codes_and_back(finished, pictures, tmp_path
         model(frames[:, :8])
 
 
-def test_going_on_is_the_same_run(pictures, tmp_path):
-    first = tiny(pictures)
-    first.evaluation.plots = False
-    first.train.steps = 2
-    first.train.schedule = "constant"
-    train_and_evaluate(first, tmp_path)
-    first.train.steps = 4
-    resumed = train_and_evaluate(first, tmp_path)
-    whole = tiny(pictures)
-    whole.evaluation.plots = False
-    whole.train.schedule = "constant"
-    uninterrupted = train_and_evaluate(whole, tmp_path / "whole")
+def test_going_on_is_the_same_run(finished, pictures, tmp_path):
+    config = tiny(pictures)
+    config.evaluation.plots, config.evaluation.baselines = False, ()
+    config.train.steps = 2
+    train_and_evaluate(config, tmp_path)
+    config.train.steps = 4
+    resumed = train_and_evaluate(config, tmp_path)
     for name in ("psnr", "ssim"):
-        assert resumed[name] == pytest.approx(uninterrupted[name], rel=1e-6)
+        assert resumed[name] == pytest.approx(finished[1][name], rel=1e-6)
 
 
 def test_bad_options(pictures, tmp_path):
