@@ -8,6 +8,7 @@ import numpy as np
 import scipy.fft
 
 from sfa_jax.finola import FinolaParams, wave_residual
+from sfa_jax.slowness import fit_pca
 
 _CHUNK = 64  # images measured at once
 
@@ -67,32 +68,23 @@ def image_measures(draw: Callable[[np.ndarray], np.ndarray], images: np.ndarray)
     return measures | {"psnr_worst_tenth": float(np.quantile(every["psnr"], 0.1))}
 
 
-def pca_images(train: np.ndarray, n_numbers: int, *, seed: int = 0) -> Callable[[np.ndarray], np.ndarray]:
+def pca_images(train: np.ndarray, n_numbers: int) -> Callable[[np.ndarray], np.ndarray]:
     """Reconstruction from the first principal components of training images.
 
     Args:
       train: `[n, height, width, channel]` uint8.
-      n_numbers: how many components; fewer where there are not as many images.
-      seed: of the images they are found on, up to 6,000.
+      n_numbers: how many components; fewer where there are not as many images or pixels.
 
     Returns:
       The function from images to reconstructions.
     """
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(train))[:6000])
-    x = train[chosen].reshape(len(chosen), -1).astype(np.float32) / 255
-    mean = x.mean(axis=0)
-    x -= mean
-    if x.shape[0] < x.shape[1]:
-        values, vectors = np.linalg.eigh(x @ x.T)
-        keep = np.argsort(values)[::-1][:n_numbers]
-        components = vectors[:, keep].T @ x / np.sqrt(np.maximum(values[keep, None], 1e-30))
-    else:
-        values, vectors = np.linalg.eigh(x.T @ x)
-        components = vectors[:, np.argsort(values)[::-1][:n_numbers]].T
+    flat = train.reshape(len(train), -1)
+    found = fit_pca([flat], min(n_numbers, *flat.shape))
+    mean, components = (x.astype(np.float32) for x in (found.mean, found.components))
 
     def draw(images: np.ndarray) -> np.ndarray:
-        flat = images.reshape(len(images), -1).astype(np.float32) / 255 - mean
-        return (flat @ components.T @ components + mean).reshape(images.shape)
+        x = images.reshape(len(images), -1).astype(np.float32) / 255 - mean
+        return (x @ components.T @ components + mean).reshape(images.shape)
 
     return draw
 

@@ -31,6 +31,7 @@ from sfa_jax.slowness._moments import update_moments as update_moments
 from sfa_jax.slowness._nonlinear import PolynomialSFA as PolynomialSFA
 from sfa_jax.slowness._nonlinear import fit_polynomial as fit_polynomial
 from sfa_jax.slowness._pca import PCA as PCA
+from sfa_jax.slowness._pca import fit_pca as fit_pca
 from sfa_jax.slowness._time_lagged import TICA as TICA
 from sfa_jax.slowness._time_lagged import VAMP as VAMP
 from sfa_jax.slowness._time_lagged import solve_tica as solve_tica
@@ -60,6 +61,7 @@ __all__ = [
     "eta",
     "fit",
     "fit_hierarchical",
+    "fit_pca",
     "fit_polynomial",
     "init_moments",
     "log_variance_penalty",
