@@ -274,7 +274,7 @@ def memory(side=256, channels=256, steps=3):
     @jax.jit
     def step(params, q, target):
         value, gradient = jax.value_and_grad(loss)(params, q, target)
-        return value, jax.tree.map(lambda x, dx: x - 1e-3 * dx, params, gradient)
+        return value, jax.tree.map(lambda x, dx: x - 1e-5 * dx, params, gradient)
 
     params = finola.init_params(jax.random.key(0), channels)
     q, target = jax.random.normal(jax.random.key(1), (1, channels)), jnp.zeros((1, side, side, channels))
