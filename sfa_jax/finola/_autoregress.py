@@ -40,8 +40,8 @@ def autoregress(
     - "neighbours": z(y, x) is the mean of the steps from its two neighbours nearer to the start, taken recursively.
       Sequential along the diagonals and slow: a reference, for those who read the paper in this way.
 
-    The first three advance in lock step, both orders and all directions in one batched product; a map takes about as
-    many sequential products as half its height and half its width. Gradients are exact, forward and reverse.
+    The first three advance in lock step, both orders and all directions in one scan; a map takes about as many
+    sequential steps as half its height and half its width. Gradients are exact, forward and reverse.
 
     Args:
       params: from `init_params`.
