@@ -24,6 +24,7 @@ COLOURED = (
     "hubble_deep_field.jpg", "ihc.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg",
 )  # fmt: skip
 GREY = ("brick.png", "camera.png", "coins.png", "grass.png", "gravel.png", "moon.png")  # of any photographs more help
+HELD_OUT = ("astronaut.png", "flower.jpg", "motorcycle_left.png")  # looked at by none who chose the settings below
 ARGUMENTS = ("conv", "linear", "repeat", "random", "imagenet", "smoke")
 
 
@@ -42,6 +43,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.photographs.n_crops = 2000  # of each photograph
     config.data.photographs.n_held_out_crops = 64
     config.data.photographs.photographs = COLOURED + GREY
+    config.data.photographs.held_out = HELD_OUT
     config.data.photographs.rotation = 3.141592653589793  # radians, either way
     config.data.photographs.flip = True
     config.data.photographs.seed = 0
@@ -64,12 +66,12 @@ def get_config(arg: str = "") -> ConfigDict:
     config.network.dense_channels = 64
     config.network.rematerialise = False
 
-    config.train.steps = 300
+    config.train.steps = 400
     config.train.learning_rate = 1e-3
     config.train.wave_learning_rate = 0.0005  # of what begins as plane waves, relative to the rest
     config.train.recolour = 0.3  # how far the colours of training images are changed; 0 for not at all
-    config.train.warmup_steps = 30
-    config.train.evaluate_every = 50
+    config.train.warmup_steps = 40
+    config.train.evaluate_every = 100
     config.train.weight_decay = 0.0
     config.evaluation.baselines = ("pca", "dct", "dct_best")
 

@@ -27,7 +27,8 @@ from sfa_jax.training._steps import (
 )
 
 _CHUNK = 64  # images coded at once
-_FIT_IMAGES = 20_000  # training images that baselines and statistics are taken of
+_FIT_IMAGES = 20_000  # training images that waves and baselines are fitted to
+_STATISTICS_IMAGES = 2000  # training images whose codes' moments are taken
 
 Readout = dict[str, np.ndarray]
 
@@ -92,7 +93,7 @@ class ImageAutoencoderJob:
         """
         del final
         model = self._model(state)
-        codes = np.concatenate([model(part) for part in self._training(_FIT_IMAGES if self._n_held_out else 1000)])
+        codes = np.concatenate([model(part) for part in self._training(_STATISTICS_IMAGES)])
         if not np.isfinite(codes).all():
             raise FloatingPointError("the codes of the training images are not finite: lower train.learning_rate")
         readout = {"mean": codes.mean(axis=0), "deviation": codes.std(axis=0)}
