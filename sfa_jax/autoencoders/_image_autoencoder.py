@@ -54,9 +54,9 @@ class FinolaAutoencoder(FinolaDecoder):
           ValueError: the map's size does not divide the image's, or waves are to be fitted to no images.
         """
         encoder_key, pool_key, decoder_key = jax.random.split(key, 3)
+        params, projection = self.init_decoder(decoder_key, frame_shape, images)
         features, encoder = self.encoder.init_with_output(encoder_key, jnp.zeros((1, *frame_shape)))
         pool = self._init_pool(pool_key, features)
-        params, projection = self.init_decoder(decoder_key, frame_shape, images)
         if projection is not None:  # the rest begins at nothing
             pool |= {name: jnp.zeros_like(value) for name, value in pool.items() if name in ("kernel", "output")}
             params["projection"] = projection

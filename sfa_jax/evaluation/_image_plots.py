@@ -13,6 +13,7 @@ from sfa_jax.finola import QUADRANTS, FinolaParams, to_wave_coordinates, wave_re
 
 _IMAGES = 8  # drawn side by side
 _WAVES = 6
+_NAMES = {"pca": "PCA", "dct": "DCT", "dct_best": "DCT, largest"}
 
 
 def plot_images(
@@ -50,7 +51,7 @@ def plot_reconstructions(
     rows: dict[str, tuple[np.ndarray, np.ndarray | None]] = {"original": (true, None)}
     for name, draw in drawn.items():
         found = np.clip(draw(chosen), 0, 1)
-        rows[name.replace("_", " ")] = (found, psnr(found, true))
+        rows[_NAMES.get(name, name)] = (found, psnr(found, true))
     figure, axes = plt.subplots(
         len(rows), len(chosen), figsize=(1.35 * len(chosen) + 0.8, 1.5 * len(rows) + 0.4), squeeze=False,
         layout="constrained",
@@ -163,7 +164,8 @@ def _growth(plt: Any, z: np.ndarray) -> Any:
     height, width, channels = z.shape
     cells = z.reshape(-1, channels) - z.reshape(-1, channels).mean(axis=0)
     _, _, main = np.linalg.svd(cells, full_matrices=False)
-    colours = (cells @ main[:3].T).reshape(height, width, -1)
+    colours = np.zeros((height, width, 3))
+    colours[..., : len(main[:3])] = (cells @ main[:3].T).reshape(height, width, -1)
     low, high = np.quantile(colours, [0.02, 0.98], axis=(0, 1))
     colours = np.clip((colours - low) / np.maximum(high - low, 1e-12), 0, 1)
     row, column = np.indices((height, width))
@@ -197,13 +199,21 @@ def _speeds(plt: Any, waves: Any, residual: np.ndarray) -> Any:
 def _maps(plt: Any, zeta: np.ndarray, speeds: np.ndarray, residual: np.ndarray) -> Any:
     zeta = zeta - zeta.mean(axis=(0, 1))
     power = np.mean(np.abs(zeta) ** 2, axis=(0, 1))
-    shown = [k for k in np.argsort(-power) if speeds[k].imag >= 0 and residual[k] < 0.5][:_WAVES]
-    shown = shown or list(np.argsort(-power)[:_WAVES])
+    once = [k for k in np.argsort(-power) if speeds[k].imag >= 0]  # of two conjugate ones
+    obeying = [k for k in once if residual[k] < 0.5]
+    shown = (obeying or once)[:_WAVES]
     figure, axes = plt.subplots(1, len(shown), figsize=(2.1 * len(shown), 2.9), layout="constrained", squeeze=False)
     for axis, k in zip(axes[0], shown, strict=True):
         limit = np.abs(zeta[..., k].real).max()
         axis.imshow(zeta[..., k].real, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-        axis.set_title(f"speed {speeds[k]:.2g}\nresidual {residual[k]:.2f}", fontsize=9)
+        axis.set_title(f"speed {_short(speeds[k])}\nresidual {residual[k]:.2f}", fontsize=9)
         axis.set_xticks([]), axis.set_yticks([])
-    figure.suptitle("Strongest waves of one held-out image that obey their equation (real part, about its mean)")
+    which = "that obey their equation" if obeying else "(none obeys its equation)"
+    figure.suptitle(f"Strongest waves of one held-out image {which} (real part, about its mean)")
     return figure
+
+
+def _short(speed: complex) -> str:
+    """Two digits after the point, as many as the map can show; of a fast wave none."""
+    digits = 0 if abs(speed) >= 10 else 2
+    return f"{speed.real:.{digits}f}{speed.imag:+.{digits}f}i"
