@@ -1,15 +1,17 @@
 """FINOLA: a feature map that grows from one vector by first-order norm+linear autoregression."""
 
+import math
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from sfa_jax.finola._march import How, Lane, march
 from sfa_jax.finola._neighbours import grow_from_neighbours
-from sfa_jax.finola._norm import EPSILON, as_vectors
-from sfa_jax.finola._params import FinolaParams, Matrices, matrices
+from sfa_jax.finola._norm import EPSILON, as_vectors, check_epsilon
+from sfa_jax.finola._params import FinolaParams, Matrices, is_whole, matrices
 
 Order = Literal["average", "x_first", "y_first", "neighbours"]
 ORDERS = ("average", "x_first", "y_first", "neighbours")
@@ -71,6 +73,7 @@ def autoregress(
     (2, 5, 7, 8)
     """
     q = as_vectors(q, "q")
+    check_channels(params, q)
     options = How(1, normalized, epsilon, rematerialise)
     return _grow(params, q[..., None, :], height, width, order, start, options)
 
@@ -113,8 +116,9 @@ def multipath(
     (2, 5, 7, 8)
     """
     q = as_vectors(q, "q")
-    if q.ndim < 2:
+    if q.ndim < 2 or not q.shape[-2]:
         raise ValueError(f"q: expected shape [..., n_paths, channels], got {q.shape}; one path is `autoregress`")
+    check_channels(params, q)
     return _grow(params, q, height, width, order, start, How(q.shape[-2], normalized, epsilon, rematerialise))
 
 
@@ -128,10 +132,17 @@ def repeat(q: ArrayLike, height: int, width: int) -> jax.Array:
     Returns:
       `[..., height, width, channels]`.
 
+    Raises:
+      TypeError, ValueError: as `multipath`.
+
     >>> repeat(jnp.ones((2, 3, 8)), 4, 4)[0, 0, 0, 0].item()
     3.0
     """
-    total = jnp.sum(as_vectors(q, "q"), axis=-2)
+    q = as_vectors(q, "q")
+    if q.ndim < 2:
+        raise ValueError(f"q: expected shape [..., n_paths, channels], got {q.shape}")
+    start_cell(height, width, "center")
+    total = jnp.sum(q, axis=-2)
     return jnp.broadcast_to(total[..., None, None, :], (*total.shape[:-1], height, width, total.shape[-1]))
 
 
@@ -142,16 +153,27 @@ def start_cell(height: int, width: int, start: Start) -> tuple[int, int]:
       ValueError: the map is empty or the cell lies outside it.
     """
     for name, side in (("height", height), ("width", width)):
-        if side < 1:
-            raise ValueError(f"{name}: expected at least 1 cell, got {side}")
-    if isinstance(start, str):
-        if start != "center":
-            raise ValueError(f"start: expected 'center' or (row, column), got {start!r}")
+        if not is_whole(side) or side < 1:
+            raise ValueError(f"{name}: expected a whole number of cells, at least 1, got {side!r}")
+    if isinstance(start, str) and start == "center":
         return height // 2, width // 2
+    if isinstance(start, str) or np.shape(start) != (2,) or not all(map(is_whole, start)):
+        raise ValueError(f"start: expected 'center' or (row, column), two whole numbers, got {start!r}")
     row, column = start
     if not (0 <= row < height and 0 <= column < width):
         raise ValueError(f"start: expected a cell of the {height} x {width} map, got row {row}, column {column}")
     return int(row), int(column)
+
+
+def check_channels(params: FinolaParams, q: jax.Array) -> None:
+    """Raises where vectors do not fit the matrices.
+
+    Raises:
+      ValueError: they have another number of channels.
+    """
+    channels = matrices(params).right.shape[0]
+    if q.shape[-1] != channels:
+        raise ValueError(f"q: expected a last axis of {channels} channels as the parameters have, got {q.shape}")
 
 
 def _grow(
@@ -161,14 +183,12 @@ def _grow(
     if order not in ORDERS:
         raise ValueError(f"order: expected one of {ORDERS}, got {order!r}")
     cell = start_cell(height, width, start)
-    steps = matrices(params)
-    channels = steps.right.shape[0]
-    if q.shape[-1] != channels:
-        raise ValueError(f"q: expected a last axis of {channels} channels as the parameters have, got {q.shape}")
+    check_epsilon(how.epsilon)
+    steps, channels = matrices(params), q.shape[-1]
     dtype = jnp.result_type(q, steps.right)
     steps = Matrices(*(matrix.astype(dtype) for matrix in steps))
     leading = q.shape[:-2]
-    flat = q.reshape(-1, *q.shape[-2:]).astype(dtype)
+    flat = q.reshape(math.prod(leading), *q.shape[-2:]).astype(dtype)
     grow = grow_from_neighbours if order == "neighbours" else _grow_in_lines
     z = grow(steps, flat, (height, width), cell, order, how)
     return z.reshape(*leading, height, width, channels)
@@ -189,13 +209,14 @@ def _grow_in_lines(
     for k, way in enumerate(ways):
         line = _join(*found[2 * k : 2 * k + 2])  # [length, batch * n_paths, channels]
         # The batch outermost, so that a batch that is shared over devices stays where it is.
-        across = jnp.moveaxis(line.reshape(-1, batch, n_paths, channels), 0, 1).reshape(-1, channels)
+        across = jnp.moveaxis(line.reshape(len(line), batch, n_paths, channels), 0, 1)
+        across = across.reshape(len(line) * batch * n_paths, channels)
         lanes += [Lane(matrix, across, n) for matrix, n in (to_ends if way is to_sides else to_sides)]
     filled = march(lanes, how)
     maps = []
     for k, way in enumerate(ways):
         z = _join(*filled[2 * k : 2 * k + 2])  # [across, batch * along, channels]
-        z = z.reshape(z.shape[0], batch, -1, channels)
+        z = z.reshape(len(z), batch, width if way is to_sides else height, channels)
         maps.append(jnp.transpose(z, (1, 0, 2, 3) if way is to_sides else (1, 2, 0, 3)))
     return maps[0] if len(maps) == 1 else 0.5 * (maps[0] + maps[1])
 

@@ -211,5 +211,5 @@ def _times(rows: jax.Array, matrix: jax.Array) -> jax.Array:
 
 def _stretch_length(n_steps: int, n_rows: int) -> int:
     """How many steps share one product for the gradient: the divisor of their number nearest to `_ROWS` rows."""
-    wanted = max(1.0, _ROWS / n_rows)
+    wanted = max(1.0, _ROWS / max(n_rows, 1))
     return min((n for n in range(1, n_steps + 1) if n_steps % n == 0), key=lambda n: abs(math.log(n / wanted)))

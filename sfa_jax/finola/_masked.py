@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from sfa_jax.finola._norm import EPSILON, as_vectors, normalize
-from sfa_jax.finola._params import FinolaParams, matrices
+from sfa_jax.finola._norm import EPSILON, as_vectors, check_epsilon, normalize
+from sfa_jax.finola._params import FinolaParams, is_whole, matrices
 
 
 class MaskedSources(NamedTuple):
@@ -113,7 +113,10 @@ def predict_from_block(
       Chen et al., arXiv 2310.12976 (masked FINOLA); that both steps are the mean of two orders is this library's.
     """
     z = as_vectors(z, "z")
-    steps = matrices(params)
+    check_epsilon(epsilon)
+    dtype = jnp.result_type(z, params.a)
+    steps = jax.tree.map(lambda matrix: matrix.astype(dtype), matrices(params))
+    z = z.astype(dtype)
     height, width = sources.masked.shape
     expected = (height // 2, width // 2, steps.right.shape[0])
     if z.ndim < 3 or z.shape[-3:] != expected:
@@ -121,8 +124,7 @@ def predict_from_block(
 
     def step(cells: jax.Array, forward: jax.Array, backward: jax.Array, ahead: np.ndarray) -> jax.Array:
         zhat = normalize(cells, epsilon=epsilon)
-        both = jnp.matmul(zhat, forward.T.astype(zhat.dtype)), jnp.matmul(zhat, backward.T.astype(zhat.dtype))
-        return cells + jnp.where(ahead[..., None], *both)
+        return cells + jnp.where(ahead[..., None], jnp.matmul(zhat, forward.T), jnp.matmul(zhat, backward.T))
 
     # Over the whole map: each cell's source, and in which direction it lies from there.
     corner = sources.row.min(), sources.column.min()
@@ -151,10 +153,12 @@ def _axis_sources(side: int, first: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _check_block(height: int, width: int, corner: tuple[int, int]) -> None:
     for name, side in (("height", height), ("width", width)):
-        if side < 2 or side % 2:
+        if not is_whole(side) or side < 2 or side % 2:
             raise ValueError(
-                f"{name}: expected an even number of cells, so that half of them can be visible, got {side}"
+                f"{name}: expected an even number of cells, so that half of them can be visible, got {side!r}"
             )
+    if np.shape(corner) != (2,) or not all(map(is_whole, corner)):
+        raise ValueError(f"corner: expected a row and a column, two whole numbers, got {corner!r}")
     row, column = corner
     if not (0 <= row <= height // 2 and 0 <= column <= width // 2):
         raise ValueError(

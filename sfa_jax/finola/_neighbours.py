@@ -29,11 +29,13 @@ def grow_from_neighbours(
 
     def next_diagonal(z: jax.Array, d: jax.Array) -> tuple[jax.Array, jax.Array]:
         """From `[4, n_rows, batch * n_paths, channels]`, row i of it the cell (i, d - 1 - i), to diagonal d."""
-        flat = z.reshape(4, -1, channels)
+        place = i[None, :, None, None]
+        # Where the last diagonal has no cell, the start stands in: of zeros the norm may have no finite gradient.
+        flat = jnp.where((place < d) & (d - place <= n_columns), z, first[:, :1])
+        flat = flat.reshape(4, n_rows * batch * n_paths, channels)
         from_side = advance(horizontal, flat, how).reshape(z.shape)
         from_above = advance(vertical, flat, how).reshape(z.shape)
         from_above = jnp.concatenate([jnp.zeros_like(from_above[:, :1]), from_above[:, :-1]], axis=1)
-        place = i[None, :, None, None]
         mean = jnp.where(place == 0, from_side, jnp.where(place == d, from_above, 0.5 * (from_side + from_above)))
         z = jnp.where((place <= d) & (d - place < n_columns), mean, 0)
         return z, sum_paths(z, how.n_paths)

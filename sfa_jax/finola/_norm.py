@@ -24,6 +24,7 @@ def normalize(z: ArrayLike, *, epsilon: float = EPSILON) -> jax.Array:
 
     Raises:
       TypeError: z is not floating point.
+      ValueError: z has no axis, or epsilon is below 0.
 
     References:
       Chen et al., arXiv 2310.12976, section 3.
@@ -32,14 +33,27 @@ def normalize(z: ArrayLike, *, epsilon: float = EPSILON) -> jax.Array:
     [-1.0, 1.0]
     """
     z = as_vectors(z, "z")
+    check_epsilon(epsilon)
     mean, gain = statistics(z, epsilon)
     return (z - mean) * gain
 
 
 def statistics(z: jax.Array, epsilon: float) -> tuple[jax.Array, jax.Array]:
-    """The mean over channels and 1 / sqrt(var + epsilon), `[..., 1]` each."""
-    mean = jnp.mean(z, axis=-1, keepdims=True)
-    return mean, jax.lax.rsqrt(jnp.mean(jnp.square(z - mean), axis=-1, keepdims=True) + epsilon)
+    """The mean over channels and 1 / sqrt(var + epsilon), `[..., 1]` each, of the dtype of z."""
+    x = z.astype(jnp.float32) if z.dtype.itemsize < 4 else z  # squares leave the range of half precision
+    mean = jnp.mean(x, axis=-1, keepdims=True)
+    gain = jax.lax.rsqrt(jnp.mean(jnp.square(x - mean), axis=-1, keepdims=True) + epsilon)
+    return mean.astype(z.dtype), gain.astype(z.dtype)
+
+
+def check_epsilon(epsilon: float) -> None:
+    """Raises where the variance could become negative.
+
+    Raises:
+      ValueError: it is below 0.
+    """
+    if isinstance(epsilon, (int, float)) and not epsilon >= 0:
+        raise ValueError(f"epsilon: expected at least 0, got {epsilon}")
 
 
 def as_vectors(z: ArrayLike, name: str) -> jax.Array:

@@ -1,6 +1,7 @@
 """The matrices of FINOLA: one step in each direction, free or with real wave speeds."""
 
 import dataclasses
+import operator
 from typing import Literal, NamedTuple
 
 import jax
@@ -135,6 +136,15 @@ def zero_mean_basis(channels: int) -> np.ndarray:
     basis = np.where(np.arange(channels)[:, None] < k, 1.0, 0.0)
     basis[k, k - 1] = -k
     return basis / np.sqrt(k * (k + 1.0))
+
+
+def is_whole(value: object) -> bool:
+    """Whether a number counts cells: whole, of Python, NumPy or jax, and not true or false."""
+    try:
+        operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return not isinstance(value, (bool, np.bool_))
 
 
 def _as_matrix(value: jax.Array | None, basis: jax.Array | None) -> jax.Array:

@@ -91,9 +91,17 @@ def lowest_waves(n_waves: int, period: tuple[float, float], weights: Sequence[fl
     Returns:
       `(angles [n_waves, 2], colours [n_waves])`, largest first.
 
+    Raises:
+      ValueError: there are no waves, periods or colours to choose from.
+
     >>> lowest_waves(3, (16.0, 16.0), (1.0,))[0].round(2).tolist()
     [[0.0, 0.0], [0.0, 0.39], [0.39, 0.0]]
     """
+    if n_waves < 1 or not min(period) > 0 or not len(weights):
+        raise ValueError(
+            f"n_waves, period, weights: expected at least one wave, periods above 0 and a colour, got {n_waves}, "
+            f"{period} and {len(weights)} colours"
+        )
     reach = int(np.ceil(np.sqrt(2 * n_waves))) + 2
     along_x, along_y = np.mgrid[0 : reach + 1, -reach : reach + 1].reshape(2, -1)
     half = (along_x > 0) | (along_y >= 0)

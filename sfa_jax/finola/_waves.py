@@ -27,10 +27,12 @@ class Waves(NamedTuple):
     """The waves of each quadrant, in the order of `QUADRANTS`.
 
     Attributes:
-      speeds: lambda, complex `[4, channels - 1]`, fastest first (by modulus, then real and imaginary part).
+      speeds: lambda, complex `[4, channels - 1]`, fastest first (by modulus, then real and imaginary part). Last come
+        nan, as many as there are directions in which B, up to the rounding of its dtype, makes no step: where nothing
+        changes along y, no speed relates it to what changes along x. The other speeds are those within the range of B.
       vectors: V, complex `[4, channels - 1, channels - 1]`, columns of length 1.
       condition: of U' B U, `[4]`: how much larger than the rounding of B the error of the speeds may be; infinite
-        where B cannot be inverted, and the speeds are then nan.
+        where B cannot be inverted.
       vectors_condition: of V, `[4]`: large where Q is nearly defective, and zeta with it badly determined.
     """
 
@@ -50,7 +52,7 @@ def wave_speeds(params: FinolaParams) -> Waves:
       `Waves`. With the real parametrisation all speeds are real up to rounding.
 
     Raises:
-      ValueError: the shapes of the parameters do not fit each other.
+      ValueError: the shapes of the parameters do not fit each other, or a parameter is not finite.
 
     References:
       Chen et al., "Exploring Invariance in Images through One-way Wave Equations", arXiv 2310.12976, section 3; the
@@ -60,11 +62,16 @@ def wave_speeds(params: FinolaParams) -> Waves:
     >>> wave_speeds(init_params(jax.random.key(0), 4)).speeds.shape
     (4, 3)
     """
+    for name in ("a", "b", "a_minus", "b_minus", "basis"):
+        value = getattr(params, name)
+        if value is not None and not np.isfinite(value).all():
+            raise ValueError(f"params.{name}: expected finite numbers, got nan or infinite ones")
+    rounding = float(jnp.finfo(jnp.result_type(params.b, jnp.float32)).eps)
     with jax.enable_x64(True):
         doubled = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
         right, left, down, up = (np.asarray(matrix) for matrix in matrices(doubled))
     u = zero_mean_basis(len(right))
-    found = [_waves_of(u.T @ a @ u, u.T @ b @ u) for b in (down, up) for a in (right, left)]
+    found = [_waves_of(u.T @ a @ u, u.T @ b @ u, rounding) for b in (down, up) for a in (right, left)]
     return Waves(*(np.stack(field) for field in zip(*found, strict=True)))
 
 
@@ -73,7 +80,7 @@ def to_wave_coordinates(z: ArrayLike, waves: Waves) -> jax.Array:
 
     Args:
       z: a map or any vectors, `[..., channels]`, floating point.
-      waves: from `wave_speeds`.
+      waves: from `wave_speeds`, in the host's memory: a constant of functions that are jitted.
 
     Returns:
       zeta, complex `[4, ..., channels - 1]`, in the order of `QUADRANTS`.
@@ -108,10 +115,10 @@ def wave_residual(z: ArrayLike, params: FinolaParams, *, start: Start = "center"
 
     Returns:
       float64 `[4, channels - 1]`, one value a quadrant and wave (in the order of `wave_speeds`); nan where a quadrant
-      has no cell with both neighbours.
+      has no cell with both neighbours, and where there is no speed.
 
     Raises:
-      ValueError: z has fewer than three axes, or the start lies outside it.
+      ValueError: z has fewer than three axes, the start lies outside it, or a parameter is not finite.
     """
     z = np.asarray(z, np.float64)
     if z.ndim < 3:
@@ -133,13 +140,15 @@ def wave_residual(z: ArrayLike, params: FinolaParams, *, start: Start = "center"
     return np.stack(residuals)
 
 
-def _waves_of(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """Speeds, vectors and both condition numbers of A B^-1, within the subspace."""
-    condition = float(np.linalg.cond(b))
-    if not np.isfinite(condition) or condition > 1 / np.finfo(np.float64).eps:
-        nothing = np.full(len(a), np.nan, np.complex128)
-        return nothing, np.full(a.shape, np.nan, np.complex128), np.inf, np.inf
-    speeds, vectors = np.linalg.eig(np.linalg.solve(b.T, a.T).T)
+def _waves_of(a: np.ndarray, b: np.ndarray, rounding: float) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """Speeds, vectors and both condition numbers of A B^-1, within the subspace and the range of B."""
+    left, sizes, right = np.linalg.svd(b)
+    rank = int(np.sum(sizes > rounding * sizes[0]))
+    condition = float(sizes[0] / sizes[-1]) if rank == len(b) else np.inf
+    within = left[:, :rank]
+    speeds, vectors = np.linalg.eig(within.T @ a @ right[:rank].T / sizes[:rank])  # A B^-1 there
     order = np.lexsort((speeds.imag, speeds.real, -np.abs(speeds).round(12)))
-    vectors = vectors[:, order].astype(np.complex128)
-    return speeds[order].astype(np.complex128), vectors, condition, float(np.linalg.cond(vectors))
+    speeds, vectors = speeds[order].astype(np.complex128), vectors[:, order].astype(np.complex128)
+    speeds = np.concatenate([speeds, np.full(len(b) - rank, np.nan)])
+    vectors = np.concatenate([within @ vectors, left[:, rank:]], axis=1)
+    return speeds, vectors, condition, float(np.linalg.cond(vectors))

@@ -155,6 +155,21 @@ def test_second_derivatives():
         check_grads(jax.jit(lambda q: finola.autoregress(params, q, 1, 3)), (q,), order=2)
 
 
+@pytest.mark.parametrize("order", ["average", "neighbours"])
+def test_no_images_and_constant_ones(order):
+    params = finola.init_params(jax.random.key(1), 6)
+    assert autoregress(params, jnp.zeros((0, 6)), 3, 4, order=order).shape == (0, 3, 4, 6)
+    q = jnp.arange(6.0)
+    total = jax.jit(lambda params: finola.autoregress(params, q, 3, 4, order=order, epsilon=0.0).sum())
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(jax.grad(total)(params)))
+
+
+def test_half_precision_keeps_its_range():
+    z = jnp.array([1000.0, -1000.0], jnp.float16)
+    assert finola.normalize(z).tolist() == [1, -1]
+    assert np.isfinite(finola.normalize(jnp.ones(4, jnp.float16), epsilon=1e-8)).all()
+
+
 def test_ensembles_by_vmap():
     keys = jax.random.split(jax.random.key(0), 3)
     params = jax.vmap(lambda key: finola.init_params(key, 6))(keys)
@@ -176,10 +191,17 @@ def test_as_many_weights_as_the_paper_says():
     ("call", "error", "message"),
     [
         (lambda p, q: finola.autoregress(p, q, 4, 4, order="x"), ValueError, "order: expected one of"),
-        (lambda p, q: finola.autoregress(p, q, 0, 4), ValueError, "height: expected at least 1"),
+        (lambda p, q: finola.autoregress(p, q, 0, 4), ValueError, "height: expected a whole number of cells"),
+        (lambda p, q: finola.autoregress(p, q, 4, 4.0), ValueError, "width: expected a whole number of cells"),
+        (lambda p, q: finola.autoregress(p, q, 4, 4, start=(2.7, 1)), ValueError, "start: .* two whole numbers, got"),
+        (lambda p, q: finola.autoregress(p, q, 4, 4, start=(1, 2, 3)), ValueError, "start: .* two whole numbers, got"),
+        (lambda p, q: finola.autoregress(p, q, 4, 4, epsilon=-1.0), ValueError, "epsilon: expected at least 0"),
         (lambda p, q: finola.autoregress(p, q, 4, 4, start=(4, 0)), ValueError, "start: expected a cell"),
         (lambda p, q: finola.autoregress(p, q, 4, 4, start="corner"), ValueError, "start: expected 'center'"),
-        (lambda p, q: finola.autoregress(p, q[:5], 4, 4), ValueError, "q: expected a last axis of 6"),
+        (lambda p, q: finola.autoregress(p, q[None, :5], 4, 4), ValueError, r"q: .* axis of 6 .* got \(1, 5\)"),
+        (lambda p, q: finola.multipath(p, jnp.ones((2, 0, 6)), 4, 4), ValueError, "q: expected shape"),
+        (lambda p, q: finola.repeat(q, 4, 4), ValueError, "q: expected shape"),
+        (lambda p, q: finola.repeat(q[None], 4, 0), ValueError, "width: expected a whole number"),
         (lambda p, q: finola.autoregress(p, jnp.arange(6), 4, 4), TypeError, "q: expected floating point"),
         (lambda p, q: finola.multipath(p, q, 4, 4), ValueError, "q: expected shape"),
         (lambda p, q: finola.init_params(jax.random.key(0), 1), ValueError, "channels: expected at least 2"),

@@ -56,7 +56,12 @@ def test_prediction_equals_a_loop():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((5, 4, (0, 0)), "height: expected an even"), ((4, 4, (3, 0)), "corner: expected a row from 0 to 2")],
+    [
+        ((5, 4, (0, 0)), "height: expected an even"),
+        ((4, 4.0, (0, 0)), "width: expected an even"),
+        ((4, 4, (3, 0)), "corner: expected a row from 0 to 2"),
+        ((4, 4, (1.5, 0)), "corner: expected a row and a column, two whole numbers"),
+    ],
 )
 def test_bad_blocks(arguments, message):
     for sources in (finola.block_sources, finola.element_sources):
