@@ -75,6 +75,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.weight_decay = 0.0
     config.evaluation.baselines = ("pca", "dct", "dct_best")
 
+    if len(set(chosen) & {"conv", "linear", "repeat", "random"}) > 1:
+        raise ValueError(f"expected one of conv, linear, repeat and random, got {arg!r}")
     if "conv" in chosen:
         _random(config, "dense")
     for generator in ("linear", "repeat"):
@@ -123,4 +125,3 @@ def _random(config: ConfigDict, generator: str) -> None:
     config.network.generator = generator
     config.network.start = "random"
     config.train.steps = 1000
-    config.train.wave_learning_rate = 1.0

@@ -1,7 +1,7 @@
 """Applies a finished run to new video: `python -m sfa_jax.embed WORKDIR INPUT OUTPUT.npz`.
 
-OUTPUT.npz holds, like the run's own `embeddings.npz`, `y [frames, dim]` in order of slowness, `run_id`,
-`frame_index`, and `truth/<name>` where INPUT knows it.
+OUTPUT.npz holds, like the run's own `embeddings.npz`, `y [frames, dim]` (slow codes in order of slowness, of an image
+autoencoder the codes as they are), `run_id`, `frame_index`, and `truth/<name>` where INPUT knows it.
 """
 
 import argparse

@@ -25,7 +25,7 @@ class FinolaDecoder:
 
     Attributes:
       n_paths, channels: M and C; the code has M C numbers.
-      map_size: cells along the shorter side of the map; a divisor of the image's shorter side.
+      map_size: cells along the shorter side of the map; cells are squares of pixels, which must fill the image.
       generator: "finola"; or for comparison "linear" (no norm, z + A z), "repeat" (the code at every place, beside a
         learned vector of each place), "dense" (a dense layer to a map of a quarter of the cells, convolved up: a plain
         convolutional decoder). `dense_channels` sets its size.
@@ -61,12 +61,23 @@ class FinolaDecoder:
             "start": STARTS,
         }
         check_choices(self, choices)
-        if self.start != "random" and (self.generator not in ("finola", "linear") or self.speeds != "free"):
+        least = 2 if self.start == "random" else 4
+        check_sizes(
+            self, {"n_paths": 1, "channels": least, "map_size": 1, "hidden": 1, "blocks": 0, "hidden_pixels": 1}
+        )
+        check_sizes(self, {"dense_channels": 1})
+        if self.start == "random":
+            return
+        if self.generator not in ("finola", "linear") or self.speeds != "free":
             raise ValueError(
                 f"start: {self.start!r} is for free matrices with the generator 'finola' or 'linear'; take 'random'"
             )
-        if self.start != "random" and self.directions == "shared":
+        if self.directions != "separate":
             raise ValueError("start: plane waves turn back in the backward directions; take directions 'separate'")
+        if self.generator == "linear" and self.n_paths > 1:
+            raise ValueError(
+                "start: without the norm all paths would have the same plane waves; take one path, or 'random'"
+            )
 
     @property
     def code_size(self) -> int:
@@ -88,7 +99,8 @@ class FinolaDecoder:
           [n_pixels, code_size]` and `bias [code_size]`, from pixels about grey to codes before they are normalised.
 
         Raises:
-          ValueError: the map's size does not divide the image's, or waves are to be fitted to no images.
+          ValueError: cells do not fill the image, waves are to be fitted to no images, or start in other colours than
+            grey or red, green and blue.
         """
         if self.start == "fitted_waves" and images is None:
             raise ValueError("images: start 'fitted_waves' fits waves to images; give some, or take the start 'waves'")
@@ -115,7 +127,13 @@ class FinolaDecoder:
         return finola.normalize(q) * params["gain"][None, :, None]
 
     def grow(self, params: Params, q: jax.Array, frame_shape: Sequence[int]) -> jax.Array:
-        """The maps `[n, height, width, channels]` that the codes `[n, n_paths, channels]` grow into, paths summed."""
+        """The maps `[n, height, width, channels]` that the codes `[n, n_paths, channels]` grow into, paths summed.
+
+        Raises:
+          ValueError: the codes have another shape, or cells do not fill the image.
+        """
+        if q.ndim != 3 or q.shape[1:] != (self.n_paths, self.channels):
+            raise ValueError(f"q: expected shape [n, {self.n_paths}, {self.channels}], got {q.shape}")
         generator, (height, width) = params["generator"], self.grid(frame_shape)
         if self.generator in ("finola", "linear"):
             return finola.multipath(
@@ -151,15 +169,20 @@ class FinolaDecoder:
         """Rows and columns of the map.
 
         Raises:
-          ValueError: the map's size does not divide the image's.
+          ValueError: cells do not fill the image, or its shape is no image's.
         """
-        height, width = frame_shape[:2]
-        factor = min(height, width) // self.map_size
-        if factor < 1 or height % factor or width % factor or min(height, width) % self.map_size:
+        if len(frame_shape) != 3:
+            raise ValueError(f"frame_shape: expected (height, width, channel), got {tuple(frame_shape)}")
+        height, width, _ = frame_shape
+        shorter = min(height, width)
+        fitting = [shorter // pixels for pixels in range(shorter, 0, -1) if height % pixels == width % pixels == 0]
+        if self.map_size not in fitting:
             raise ValueError(
-                f"map_size: expected a divisor of the image's sides, {height} x {width} pixels, got {self.map_size}"
+                f"map_size: expected a number of square cells that fill {height} x {width} pixels, which are "
+                f"{', '.join(map(str, fitting))} along the shorter side, got {self.map_size}"
             )
-        return height // factor, width // factor
+        pixels = shorter // self.map_size
+        return height // pixels, width // pixels
 
     def _to_pixels(self, frame_shape: Sequence[int]) -> UpsamplingDecoder:
         factor = frame_shape[0] // self.grid(frame_shape)[0]
@@ -191,6 +214,17 @@ class FinolaDecoder:
         cells = -(-grid[0] // 2) * -(-grid[1] // 2)
         kernel = init(key, (self.code_size, cells * self.dense_channels))
         return {"kernel": kernel, "bias": jnp.zeros(cells * self.dense_channels)}
+
+
+def check_sizes(config: Any, least: Mapping[str, int]) -> None:
+    """Raises on the first field that is below the least it may be.
+
+    Raises:
+      ValueError: names the field, what was expected and what came.
+    """
+    for name, value in least.items():
+        if getattr(config, name) < value:
+            raise ValueError(f"{name}: expected at least {value}, got {getattr(config, name)}")
 
 
 def check_choices(config: Any, choices: Mapping[str, Sequence[str]]) -> None:

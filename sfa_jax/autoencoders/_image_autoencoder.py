@@ -37,6 +37,8 @@ class FinolaAutoencoder(FinolaDecoder):
         object.__setattr__(self, "encoder_channels", tuple(self.encoder_channels))  # hashable, whatever was given
         super().__post_init__()
         check_choices(self, {"pooling": POOLINGS})
+        if not self.encoder_channels:
+            raise ValueError("encoder_channels: expected at least one block, got none")
 
     @property
     def encoder(self) -> ConvEncoder:
@@ -109,5 +111,13 @@ class FinolaAutoencoder(FinolaDecoder):
 
 
 def as_float(images: jax.Array) -> jax.Array:
-    """Images in [0, 1], of uint8 or such."""
-    return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
+    """Images in [0, 1], of uint8 from 0 to 255; those that are floating point as they are.
+
+    Raises:
+      TypeError: they are neither.
+    """
+    if jnp.issubdtype(images.dtype, jnp.floating):
+        return images
+    if images.dtype != jnp.uint8:
+        raise TypeError(f"images: expected uint8, or floating point in [0, 1], got {images.dtype}")
+    return images.astype(jnp.float32) / 255

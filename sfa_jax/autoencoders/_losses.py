@@ -29,4 +29,6 @@ def reconstruction_loss(reconstruction: ArrayLike, images: ArrayLike) -> jax.Arr
         raise ValueError(f"reconstruction: expected the shape {images.shape} of images, got {reconstruction.shape}")
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(f"images: expected floating point in [0, 1], got {images.dtype}; divide uint8 by 255 first")
+    if images.ndim < 2:
+        raise ValueError(f"images: expected shape [n, height, width, channel], got {images.shape}")
     return jnp.mean(jnp.square(reconstruction - images), axis=tuple(range(1, images.ndim)))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sfa_jax import finola
-from sfa_jax.autoencoders._finola_decoder import check_choices
+from sfa_jax.autoencoders._finola_decoder import check_choices, check_sizes
 from sfa_jax.autoencoders._image_autoencoder import as_float
 from sfa_jax.nets import AttentionPool, GridEncoder
 
@@ -62,6 +63,9 @@ class MaskedFinola:
     def __post_init__(self) -> None:
         object.__setattr__(self, "encoder_channels", tuple(self.encoder_channels))  # hashable, whatever was given
         check_choices(self, {"variant": VARIANTS, "directions": finola.DIRECTIONS})
+        check_sizes(self, {"features": 2, "blocks": 0, "pooled_cells": 1})
+        if not self.encoder_channels:
+            raise ValueError("encoder_channels: expected at least one block, got none")
 
     @property
     def encoder(self) -> GridEncoder:
@@ -85,7 +89,7 @@ class MaskedFinola:
                 f"encoder_channels: expected blocks that leave an even number of cells, but {frame_shape[0]} x "
                 f"{frame_shape[1]} pixels are no even number of cells of {pixels} x {pixels}"
             )
-        if max(self.pooled_cells, 1) > min(rows, columns) or rows % self.pooled_cells or columns % self.pooled_cells:
+        if rows % self.pooled_cells or columns % self.pooled_cells:
             raise ValueError(
                 f"pooled_cells: expected a divisor of {rows} and {columns}, the cells of a map, got {self.pooled_cells}"
             )
@@ -140,6 +144,14 @@ class MaskedFinola:
         """Upper left cells of visible blocks, anywhere: int32 `[n, 2]`, row and column."""
         most = jnp.array(self.grid(frame_shape)) // 2 + 1
         return jax.random.randint(key, (n, 2), 0, most)
+
+    def spread_corners(self, n: int, frame_shape: Sequence[int]) -> np.ndarray:
+        """Upper left cells of visible blocks, every position as often as any other: int32 `[n, 2]`, row and column."""
+        rows, columns = (side // 2 + 1 for side in self.grid(frame_shape))
+        stride = round(0.618 * rows * columns)  # far from the one before, and by no common factor back to it
+        while math.gcd(stride, rows * columns) > 1:
+            stride += 1
+        return np.stack(np.divmod(np.arange(n) * stride % (rows * columns), columns), axis=1).astype(np.int32)
 
     def predict(
         self,
@@ -221,6 +233,7 @@ def masked_loss(prediction: Prediction, images: ArrayLike) -> jax.Array:
 
     Raises:
       ValueError: the shapes differ.
+      TypeError: the images are neither uint8 nor floating point.
     """
     drawn, true = jnp.asarray(prediction.images), as_float(jnp.asarray(images))
     if drawn.shape != true.shape:

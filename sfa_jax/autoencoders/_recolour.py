@@ -26,6 +26,7 @@ def recolour(key: jax.Array, images: ArrayLike, *, strength: float = 0.3) -> jax
 
     Raises:
       TypeError: the images are not floating point.
+      ValueError: they are not `[n, height, width, channel]`, or the strength is below 0.
 
     >>> recolour(jax.random.key(0), jnp.full((1, 2, 2, 3), 0.5), strength=0.0)[0, 0, 0].tolist()
     [0.5, 0.5, 0.5]
@@ -33,6 +34,10 @@ def recolour(key: jax.Array, images: ArrayLike, *, strength: float = 0.3) -> jax
     x = jnp.asarray(images)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"images: expected floating point in [0, 1], got {x.dtype}; divide uint8 by 255 first")
+    if x.ndim != 4:
+        raise ValueError(f"images: expected shape [n, height, width, channel], got {x.shape}")
+    if strength < 0:
+        raise ValueError(f"strength: expected at least 0, got {strength}")
     n, channels = x.shape[0], x.shape[-1]
     keys = jax.random.split(key, 5)
 

@@ -68,8 +68,14 @@ def layout(n_paths: int, grid: tuple[int, int], frame_shape: tuple[int, ...]) ->
 
 
 def lattice(n_waves: int, sizes: Layout) -> Waves:
-    """The waves of the lowest frequencies."""
+    """The waves of the lowest frequencies.
+
+    Raises:
+      ValueError: images have neither 1 nor 3 channels.
+    """
     image_channels = sizes.frame_shape[2]
+    if image_channels not in (1, 3):
+        raise ValueError(f"start: expected images of 1 or 3 channels to start from waves, got {image_channels}")
     colours = _LUMA_AND_CHROMA if image_channels == 3 else np.ones((1, 1))
     rows, columns = (_PERIOD * side / sizes.gains[-1] for side in sizes.grid)
     angles, colour = finola.lowest_waves(n_waves, (columns, rows), _POWER[: len(colours)])

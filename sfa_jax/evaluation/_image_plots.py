@@ -13,7 +13,8 @@ from sfa_jax.finola import QUADRANTS, FinolaParams, to_wave_coordinates, wave_re
 
 _IMAGES = 8  # drawn side by side
 _WAVES = 6
-_NAMES = {"pca": "PCA", "dct": "DCT", "dct_best": "DCT, largest"}
+_NAMES = {"pca": "PCA", "dct": "DCT", "dct_best": "DCT, largest\n(places not counted)"}
+_TALL = 1.25  # inches of a picture
 
 
 def plot_images(
@@ -52,10 +53,7 @@ def plot_reconstructions(
     for name, draw in drawn.items():
         found = np.clip(draw(chosen), 0, 1)
         rows[_NAMES.get(name, name)] = (found, psnr(found, true))
-    figure, axes = plt.subplots(
-        len(rows), len(chosen), figsize=(1.35 * len(chosen) + 0.8, 1.5 * len(rows) + 0.4), squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
+    figure, axes = _grid(plt, len(rows), len(chosen), images.shape[1:3], below=0.25)
     for line, (name, (pictures, decibels)) in zip(axes, rows.items(), strict=True):
         for k, (axis, picture) in enumerate(zip(line, pictures, strict=True)):
             axis.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
@@ -84,11 +82,7 @@ def plot_traversal(
       The file written.
     """
     plt, save, written = open_folder(folder)
-    columns = len(values) + 1
-    figure, axes = plt.subplots(
-        len(pictures), columns, figsize=(1.35 * columns + 0.9, 1.45 * len(pictures) + 0.7), squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
+    figure, axes = _grid(plt, len(pictures), len(values) + 1, frame.shape[:2], below=0.25)
     for k, (line, drawn) in enumerate(zip(axes, pictures, strict=True)):
         for axis, picture in zip(line, [frame / 255, *np.clip(drawn, 0, 1)], strict=True):
             axis.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
@@ -125,9 +119,7 @@ def plot_masked(folder: Path, images: np.ndarray, drawn: np.ndarray, masked: np.
         "predicted": np.where(hidden, np.clip(drawn[chosen], 0, 1), true),
         "original": true,
     }
-    figure, axes = plt.subplots(
-        3, len(chosen), figsize=(1.35 * len(chosen) + 0.8, 4.6), squeeze=False, layout="constrained"
-    )
+    figure, axes = _grid(plt, 3, len(chosen), images.shape[1:3], below=0.1)
     for line, (name, pictures) in zip(axes, rows.items(), strict=True):
         for axis, picture in zip(line, pictures, strict=True):
             axis.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
@@ -159,8 +151,15 @@ def plot_waves(folder: Path, params: FinolaParams, z: np.ndarray) -> list[Path]:
     return written
 
 
+def _grid(plt: Any, rows: int, columns: int, shape: tuple[int, int], *, below: float) -> tuple[Any, Any]:
+    """A figure of pictures of `shape` pixels, with so many inches below each."""
+    width = _TALL * min(4.0, max(0.5, shape[1] / shape[0]))
+    size = ((width + 0.1) * columns + 0.8, (_TALL + below) * rows + 0.7)
+    return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+
+
 def _growth(plt: Any, z: np.ndarray) -> Any:
-    """The three main directions of a map as red, green and blue, as far as it has grown."""
+    """The three main directions of a map as red, green and blue, as far as it has grown: a step goes to a neighbour."""
     height, width, channels = z.shape
     cells = z.reshape(-1, channels) - z.reshape(-1, channels).mean(axis=0)
     _, _, main = np.linalg.svd(cells, full_matrices=False)
@@ -169,15 +168,17 @@ def _growth(plt: Any, z: np.ndarray) -> Any:
     low, high = np.quantile(colours, [0.02, 0.98], axis=(0, 1))
     colours = np.clip((colours - low) / np.maximum(high - low, 1e-12), 0, 1)
     row, column = np.indices((height, width))
-    distance = np.maximum(np.abs(row - height // 2), np.abs(column - width // 2))
+    distance = np.abs(row - height // 2) + np.abs(column - width // 2)
     farthest = int(distance.max())
-    shown = sorted({0, 1, 2, *map(int, np.linspace(3, farthest, 4))} & set(range(farthest + 1)))
-    figure, axes = plt.subplots(1, len(shown), figsize=(1.7 * len(shown), 2.3), layout="constrained", squeeze=False)
+    shown = sorted({0, 1, 2, *map(int, np.linspace(4, farthest, 4))} & set(range(farthest + 1)))
+    figure, axes = _grid(plt, 1, len(shown), (height, width), below=0.3)
     for axis, steps in zip(axes[0], shown, strict=True):
         axis.imshow(np.where((distance <= steps)[..., None], colours, 1), interpolation="nearest")
         axis.set_title(f"{steps} step{'s' * (steps != 1)}", fontsize=9)
         axis.set_xticks([]), axis.set_yticks([])
-    figure.suptitle("The map of one held-out image grows from its middle (colours: its three main directions)")
+    figure.suptitle(
+        "The map of one held-out image grows from its middle (first path; colours: its three main directions)"
+    )
     return figure
 
 
@@ -197,19 +198,25 @@ def _speeds(plt: Any, waves: Any, residual: np.ndarray) -> Any:
 
 
 def _maps(plt: Any, zeta: np.ndarray, speeds: np.ndarray, residual: np.ndarray) -> Any:
-    zeta = zeta - zeta.mean(axis=(0, 1))
+    zeta = zeta - zeta.mean(axis=(0, 1))  # what rests is not shown
     power = np.mean(np.abs(zeta) ** 2, axis=(0, 1))
-    once = [k for k in np.argsort(-power) if speeds[k].imag >= 0]  # of two conjugate ones
+    once = [k for k in np.argsort(-power) if not speeds[k].imag < 0]  # of two conjugate ones
     obeying = [k for k in once if residual[k] < 0.5]
     shown = (obeying or once)[:_WAVES]
-    figure, axes = plt.subplots(1, len(shown), figsize=(2.1 * len(shown), 2.9), layout="constrained", squeeze=False)
+    height, width = zeta.shape[:2]
+    figure, axes = _grid(plt, 1, len(shown), (height, width), below=0.6)
     for axis, k in zip(axes[0], shown, strict=True):
+        corner = width // 2 - 0.5, height // 2 - 0.5
+        frame = plt.Rectangle(corner, width - width // 2, height - height // 2, fill=False, linewidth=2, clip_on=False)
+        axis.add_patch(frame)
         limit = np.abs(zeta[..., k].real).max()
         axis.imshow(zeta[..., k].real, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
         axis.set_title(f"speed {_short(speeds[k])}\nresidual {residual[k]:.2f}", fontsize=9)
         axis.set_xticks([]), axis.set_yticks([])
     which = "that obey their equation" if obeying else "(none obeys its equation)"
-    figure.suptitle(f"Strongest waves of one held-out image {which} (real part, about its mean)")
+    figure.suptitle(
+        f"Strongest waves of one held-out image {which}\n(first path; right and down, where framed; real part)"
+    )
     return figure
 
 

@@ -27,10 +27,27 @@ def in_chunks(function: Callable[[Any], jax.Array], rows: np.ndarray, size: int)
 
 
 def check_frames(frames: np.ndarray, frame_shape: tuple[int, ...]) -> None:
-    """Raises on frames of another shape than a model takes.
+    """Raises on frames that a model does not take.
+
+    Raises:
+      ValueError: they have another shape, or floating point values far above 1.
+      TypeError: they are neither uint8 nor floating point.
+    """
+    if frames.shape[1:] != frame_shape:
+        raise ValueError(f"frames: expected shape [time, {', '.join(map(str, frame_shape))}], got {frames.shape}")
+    if frames.dtype == np.uint8:
+        return
+    if not np.issubdtype(frames.dtype, np.floating):
+        raise TypeError(f"frames: expected uint8, or floating point in [0, 1], got {frames.dtype}")
+    if frames.size and np.nanmax(frames) > 2:
+        raise ValueError(f"frames: expected floating point in [0, 1], got up to {np.nanmax(frames):.4g}; divide by 255")
+
+
+def check_rows(name: str, rows: np.ndarray, size: int) -> None:
+    """Raises on codes of another shape than a model takes.
 
     Raises:
       ValueError: says which was expected.
     """
-    if frames.shape[1:] != frame_shape:
-        raise ValueError(f"frames: expected shape [time, {', '.join(map(str, frame_shape))}], got {frames.shape}")
+    if np.ndim(rows) != 2 or rows.shape[1] != size:
+        raise ValueError(f"{name}: expected shape [n, {size}], got {np.shape(rows)}")

@@ -49,7 +49,7 @@ class ClosedFormJob(MeasuredJob):
       InputError: more components are asked for than there are.
     """
 
-    summed: tuple[str, ...] = ("data.", "sfa.", "objective.", "evaluation.holdout", "evaluation.gap")
+    fixed: tuple[str, ...] = ("data.", "sfa.", "objective.", "evaluation.holdout", "evaluation.gap")
     loss_name = "share of the variance that the components leave out"
     shared_axis = 2  # devices share the frames of a chunk; the lags across their borders are the compiler's to fetch
 

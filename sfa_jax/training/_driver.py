@@ -62,12 +62,13 @@ class Job(Protocol):
     Attributes:
       n_steps: until its end.
       shared_axis: of stacked batches `[steps, batch, time]` that the devices share, 1 or 2.
-      summed: fields of the config, or the beginnings of their names, that must not change within a run.
+      fixed: fields of the config, or the beginnings of their names, that must not change within a run: what the
+        state means depends on them.
     """
 
     n_steps: int
     shared_axis: int
-    summed: tuple[str, ...]
+    fixed: tuple[str, ...]
 
     def init(self) -> TrainState: ...
     def update(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]: ...
@@ -143,7 +144,7 @@ def _run(
         state, before, data = checkpoints.restore(start, state)
         readout_step = data["readout_step"]
         _log.info("resumed at step %d of %d from %s", start, n_steps, workdir)
-        _say_changes(differences(before, resolved), job, workdir, start)
+        _say_changes(differences(before, resolved), job, workdir, start, "steps" in config.train)
     processes.share(lambda: write_json(workdir / "config.json", resolved))
     update = jax.jit(_stoppable(make_update(job.update)), donate_argnums=0, out_shardings=devices.everywhere)
     frames = devices.copy(store.all()) if in_memory else None
@@ -261,27 +262,27 @@ def _measure(
     return state._replace(readout=devices.copy(readout)), kept, answer["metrics"]
 
 
-def _say_changes(changed: Sequence[str], job: Job, workdir: Path, start: int) -> None:
+def _say_changes(changed: Sequence[str], job: Job, workdir: Path, start: int, may_train_on: bool) -> None:
     """Tells which fields of the config are not those of the run that is resumed.
 
     Raises:
-      InputError: nothing is left to train, so that the run would be measured as what it is not; or what the job has
-        summed so far is of other data.
+      InputError: nothing is left to train, so that the run would be measured as what it is not; or a field differs
+        that what the job has learned so far depends on.
     """
     n_steps = job.n_steps
     matter = [name for name in changed if name not in OUTPUT_OPTIONS]
-    summed = [name for name in matter if name.startswith(job.summed)]
+    fixed = [name for name in matter if name.startswith(job.fixed)]
+    train_on = "set --config.train.steps higher to train on, " if may_train_on and not fixed else ""
     if start >= n_steps and matter:
         raise InputError(
             f"--workdir={workdir}: the run there has come to step {start} of {n_steps}, with another "
-            f"{', '.join(matter)}; give another --workdir, "
-            f"{'' if job.summed else 'set --config.train.steps higher to train on, '}or apply the run to other video "
-            "with python -m sfa_jax.embed"
+            f"{', '.join(matter)}; give another --workdir, {train_on}or apply the run to other video with python -m "
+            "sfa_jax.embed"
         )
-    if start and summed:
+    if start and fixed:
         raise InputError(
-            f"--workdir={workdir}: the run there has come to step {start} of {n_steps} and adds up its frames, so that "
-            f"it cannot go on with another {', '.join(summed)}; give another --workdir, or the values of "
+            f"--workdir={workdir}: the run there has come to step {start} of {n_steps}, and what it has learned cannot "
+            f"go on with another {', '.join(fixed)}; give another --workdir, or the values of "
             f"{workdir / 'config.json'}"
         )
     for name in matter:

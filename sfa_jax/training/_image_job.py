@@ -12,7 +12,7 @@ from sfa_jax import evaluation, finola
 from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import FinolaAutoencoder, as_float, recolour, reconstruction_loss
 from sfa_jax.data import Batch
-from sfa_jax.training._chunks import check_frames, in_chunks
+from sfa_jax.training._chunks import check_frames, check_rows, in_chunks
 from sfa_jax.training._embeddings import write_embeddings
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import check_baselines
@@ -44,7 +44,9 @@ class ImageAutoencoderJob:
       InputError: a size does not fit the images.
     """
 
-    summed: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = tuple(
+        f"network.{name}" for name in ("generator", "order", "directions", "speeds", "start", "pooling", "n_paths")
+    )
     shared_axis = 1  # devices share the images of a batch
     baselines: tuple[str, ...] = ("pca", "dct", "dct_best")
 
@@ -59,9 +61,10 @@ class ImageAutoencoderJob:
             raise InputError(f"network.{error}") from None
         parts = list(zip(inputs.runs, inputs.splits, strict=True))
         held_out = [run.frames[split.held_out_start :] for run, split in parts]
+        self._is_held_out = [np.arange(len(run)) >= split.held_out_start for run, split in parts]
         self._n_held_out = sum(map(len, held_out))
         self._held_out = np.concatenate([frames for frames in held_out if len(frames)] or self._training(1000))
-        self._optimizer = make_wave_optimizer(config.train, self.n_steps)
+        self._optimizer = make_wave_optimizer(config.train, self.n_steps, start=self._network.start)
         self.update = make_gradient_step(self._loss, self._optimizer)
 
     @staticmethod
@@ -130,7 +133,7 @@ class ImageAutoencoderJob:
             summary |= {f"baseline/{name}/{measure}": value for measure, value in found.items()}
             poll()
         codes = [model(run.frames) for run in self._runs]
-        write_embeddings(workdir / "embeddings.npz", codes, self._runs)
+        write_embeddings(workdir / "embeddings.npz", codes, self._runs, self._is_held_out)
         if self._config.evaluation.plots:
             evaluation.plot_images(workdir / "plots", self._held_out, drawn, records)
         if self._network.generator == "finola":
@@ -190,7 +193,12 @@ class ImageModel:
         return in_chunks(lambda part: self._encode(self.variables, part), frames, _CHUNK)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Images `[n, height, width, channel]`, about in [0, 1], of codes `[n, code_size]`."""
+        """Images `[n, height, width, channel]`, about in [0, 1], of codes `[n, code_size]`.
+
+        Raises:
+          ValueError: the codes have another shape.
+        """
+        check_rows("codes", codes, self.network.code_size)
         return in_chunks(lambda part: self._decode(self.variables["params"], part), codes, _CHUNK)
 
     def reconstruct(self, frames: np.ndarray) -> np.ndarray:

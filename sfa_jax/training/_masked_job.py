@@ -39,6 +39,7 @@ class MaskedFinolaJob(MeasuredJob):
     shared_axis = 1  # devices share the images of a batch
     loss_name = "masked squared error"
     baselines = (*MeasuredJob.baselines, "untrained")
+    fixed: tuple[str, ...] = ("network.variant", "network.directions")
 
     def __init__(self, config: Any, inputs: Inputs):
         self._network = make_masked(config.network)
@@ -177,16 +178,27 @@ class MaskedModel:
 
         Args:
           frames: `[n, height, width, channel]`, uint8 or in [0, 1].
-          corners: `[n, 2]`, row and column of the upper left cell of each block.
+          corners: `[n, 2]`, row and column of the upper left cell of each block; by default all positions in turn.
 
         Returns:
           `images [n, height, width, channel]` and `masked [n, rows, columns]`, in the host's memory.
+
+        Raises:
+          ValueError: there are no frames, they have another shape, or a block does not lie on the map.
+          TypeError: the frames are neither uint8 nor floating point.
         """
         check_frames(frames, self.frame_shape)
-        rows, columns = self.network.grid(self.frame_shape)
+        if not len(frames):
+            raise ValueError("frames: expected at least one, got none")
         if corners is None:
-            steps = np.arange(len(frames))
-            corners = np.stack([steps * 3 % (rows // 2 + 1), steps * 5 % (columns // 2 + 1)], axis=1)
+            corners = self.network.spread_corners(len(frames), self.frame_shape)
+        most = np.array(self.network.grid(self.frame_shape)) // 2
+        if np.shape(corners) != (len(frames), 2) or not np.issubdtype(np.asarray(corners).dtype, np.integer):
+            raise ValueError(f"corners: expected whole numbers [{len(frames)}, 2], two for each frame, got {corners!r}")
+        if np.min(corners) < 0 or (np.max(corners, axis=0) > most).any():
+            raise ValueError(
+                f"corners: expected rows from 0 to {most[0]} and columns from 0 to {most[1]}, got {corners}"
+            )
         images, masked = [], []
         for start in range(0, len(frames), _CHUNK):
             part, where = frames[start : start + _CHUNK], np.asarray(corners[start : start + _CHUNK], np.int32)

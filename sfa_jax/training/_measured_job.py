@@ -71,7 +71,7 @@ class MeasuredJob:
       dim: size of the code.
     """
 
-    summed: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
     loss_name = "loss"
     baselines: tuple[str, ...] = ("pca", "linear_sfa", "quadratic_sfa")
 

@@ -13,7 +13,7 @@ from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import FinolaDecoder, SlowAutoencoder, as_float, reconstruction_loss
 from sfa_jax.data import Batch
 from sfa_jax.nets import SlowNetwork
-from sfa_jax.training._chunks import check_frames, in_chunks
+from sfa_jax.training._chunks import check_frames, check_rows, in_chunks
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import Measured, Readout
 from sfa_jax.training._model import SlowModel, make_network
@@ -39,6 +39,10 @@ class SlowAutoencoderJob(SlowNetworkJob):
       InputError: a choice has an unknown name, or a size does not fit the frames.
     """
 
+    fixed: tuple[str, ...] = tuple(
+        f"decoder.{name}" for name in ("generator", "order", "directions", "speeds", "start", "n_paths")
+    )
+
     def __init__(self, config: Any, inputs: Inputs):
         super().__init__(config, inputs)
         self._autoencoder = make_slow_autoencoder(config, self._network)
@@ -46,7 +50,7 @@ class SlowAutoencoderJob(SlowNetworkJob):
             self._autoencoder.decoder.grid(self._frame_shape)
         except ValueError as error:
             raise InputError(f"decoder.{error}") from None
-        self._optimizer = make_wave_optimizer(config.train, self.n_steps)
+        self._optimizer = make_wave_optimizer(config.train, self.n_steps, start=self._autoencoder.decoder.start)
         self.update = make_gradient_step(self._loss_of_batch, self._optimizer)
 
     def init(self) -> TrainState:
@@ -157,7 +161,15 @@ class SlowDrawer(SlowModel):
         return in_chunks(lambda part: self._free(self.variables, part), frames, _CHUNK)
 
     def decode(self, code: np.ndarray, free: np.ndarray) -> np.ndarray:
-        """Frames, about in [0, 1], of slow codes `[n, dim]` (as a call gives them) and free codes `[n, n_free]`."""
+        """Frames, about in [0, 1], of slow codes `[n, dim]` (as a call gives them) and free codes `[n, n_free]`.
+
+        Raises:
+          ValueError: the codes have another shape.
+        """
+        check_rows("code", code, self.network.dim)
+        check_rows("free", free, self.autoencoder.n_free)
+        if len(code) != len(free):
+            raise ValueError(f"free: expected as many as code has, {len(code)}, got {len(free)}")
         return self._draw(code @ self._inverse() + np.asarray(self.readout["mean"]), free)
 
     def reconstruct(self, frames: np.ndarray) -> np.ndarray:
@@ -174,7 +186,14 @@ class SlowDrawer(SlowModel):
 
         Returns:
           `[len(values), height, width, channel]`, about in [0, 1].
+
+        Raises:
+          ValueError: there is not one frame, or there is no such feature.
         """
+        if len(frame) != 1:
+            raise ValueError(f"frame: expected one, of shape [1, height, width, channel], got {np.shape(frame)}")
+        if not 0 <= feature < self.network.dim:
+            raise ValueError(f"feature: expected 0 to {self.network.dim - 1}, got {feature}")
         y, code = self.embed(frame), self(frame)
         moved = y + (np.asarray(values)[:, None] - code[:, feature]) * self._inverse()[feature]
         return self._draw(moved, np.repeat(self.free(frame), len(values), axis=0))

@@ -63,8 +63,16 @@ def make_optimizer(config: Any, n_steps: int) -> optax.GradientTransformation:
     return optax.chain(*clip, adam)
 
 
-def make_wave_optimizer(config: Any, n_steps: int) -> optax.GradientTransformation:
-    """`make_optimizer`, and of what begins as plane waves `wave_learning_rate` times its steps."""
+def make_wave_optimizer(config: Any, n_steps: int, *, start: str) -> optax.GradientTransformation:
+    """`make_optimizer`, and of what begins as plane waves `wave_learning_rate` times its steps.
+
+    Args:
+      config: `config.train`.
+      n_steps: of the run.
+      start: of the `FinolaDecoder`; of a "random" one nothing begins as waves.
+    """
+    if start == "random":
+        return make_optimizer(config, n_steps)
 
     def slower(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params

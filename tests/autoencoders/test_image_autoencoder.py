@@ -117,6 +117,12 @@ def test_loss_and_what_counts(images):
         ({"order": "x"}, "order: expected one of"),
         ({"speeds": "real"}, "start: 'waves' is for free matrices"),
         ({"directions": "shared"}, "start: plane waves turn back"),
+        ({"directions": "negated"}, "start: plane waves turn back"),
+        ({"generator": "linear", "n_paths": 2}, "start: without the norm all paths"),
+        ({"channels": 3}, "channels: expected at least 4, got 3"),
+        ({"n_paths": 0}, "n_paths: expected at least 1"),
+        ({"map_size": 0}, "map_size: expected at least 1"),
+        ({"encoder_channels": ()}, "encoder_channels: expected at least one block"),
     ],
 )
 def test_bad_choices(options, message):
@@ -124,6 +130,23 @@ def test_bad_choices(options, message):
         FinolaAutoencoder(**SMALL | options)
 
 
-def test_map_must_divide_the_image():
-    with pytest.raises(ValueError, match="map_size: expected a divisor"):
-        FinolaAutoencoder(**SMALL | {"map_size": 5}).init(jax.random.key(0), SHAPE)
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((16, 16, 3), r"map_size: .* fill 16 x 16 pixels, which are 1, 2, 4, 8, 16 along the shorter side, got 5"),
+        ((20, 12, 3), r"map_size: .* fill 20 x 12 pixels, which are 3, 6, 12 along"),  # 4 divides both sides
+        ((16, 16), r"frame_shape: expected \(height, width, channel\)"),
+    ],
+)
+def test_cells_must_fill_the_image(shape, message):
+    with pytest.raises(ValueError, match=message):
+        FinolaAutoencoder(**SMALL | {"map_size": 5}).grid(shape)
+    with pytest.raises(ValueError, match="start: expected images of 1 or 3 channels"):
+        FinolaAutoencoder(**SMALL).init(jax.random.key(0), (16, 16, 2))
+
+
+def test_codes_of_another_shape(images):
+    network, variables = start_of(n_paths=2)
+    for q in (jnp.ones((1, 3, 16)), jnp.ones((2, 16))):
+        with pytest.raises(ValueError, match=r"q: expected shape \[n, 2, 16\]"):
+            network.decode(variables["params"], q, SHAPE)

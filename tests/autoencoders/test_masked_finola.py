@@ -68,6 +68,17 @@ def test_corners_are_anywhere():
     assert set(map(tuple, corners)) == {(row, column) for row in range(3) for column in range(4)}
 
 
+@pytest.mark.parametrize("shape", [SHAPE, (16, 16, 3), (64, 64, 1)])
+def test_spread_corners_visit_every_position_alike(shape):
+    network = MaskedFinola(**SMALL)
+    rows, columns = (side // 2 + 1 for side in network.grid(shape))
+    corners = network.spread_corners(2 * rows * columns, shape)
+    found, counts = np.unique(corners, axis=0, return_counts=True)
+    assert len(found) == rows * columns
+    assert (counts == 2).all()
+    assert (np.ptp(corners[: rows * columns // 3], axis=0) >= np.array([rows, columns]) - 2).all()
+
+
 def test_features_of_whole_images(images):
     network, variables, _ = start_of("block")
     z, _ = jax.jit(network.encode)(variables, images)
@@ -88,6 +99,8 @@ def test_loss_is_of_masked_cells_alone():
     assert masked_loss(Prediction(drawn, masked), true).tolist() == [3.0]
     with pytest.raises(ValueError, match="images: expected the shape"):
         masked_loss(Prediction(drawn, masked), true[:, :2])
+    with pytest.raises(TypeError, match="images: expected uint8, or floating point"):
+        masked_loss(Prediction(drawn, masked), true.astype(np.int32))
 
 
 @pytest.mark.parametrize(
@@ -103,6 +116,14 @@ def test_sizes_that_do_not_fit(options, shape, message):
         MaskedFinola(**SMALL | options).grid(shape)
 
 
-def test_unknown_variant():
-    with pytest.raises(ValueError, match="variant: expected one of"):
-        MaskedFinola(variant="whole")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"variant": "whole"}, "variant: expected one of"),
+        ({"pooled_cells": 0}, "pooled_cells: expected at least 1, got 0"),
+        ({"encoder_channels": ()}, "encoder_channels: expected at least one block"),
+    ],
+)
+def test_bad_choices(options, message):
+    with pytest.raises(ValueError, match=message):
+        MaskedFinola(**SMALL | options)

@@ -132,9 +132,7 @@ def test_stopped_and_resumed_is_the_same(config, finished, tmp_path, monkeypatch
     assert not (tmp_path / "summary.json").exists()
     other = config.copy_and_resolve_references()
     other.evaluation.holdout = 0.5
-    with pytest.raises(
-        InputError, match=r"adds up its frames, so that it cannot go on with another evaluation.holdout"
-    ):
+    with pytest.raises(InputError, match=r"what it has learned cannot go on with another evaluation.holdout"):
         train_and_evaluate(other, tmp_path)
     train_and_evaluate(config, tmp_path)
     assert summary_of(tmp_path) == summary_of(finished)

@@ -69,6 +69,11 @@ def test_masked_features_of_a_restored_run(masked):
     found = model.predict(frames)
     assert found.images.shape == frames.shape
     assert (found.masked.mean(axis=(1, 2)) == 0.75).all()
+    for corners, message in ((np.full((70, 2), 5), "rows from 0 to 2"), (np.zeros((3, 2), int), r"\[70, 2\]")):
+        with pytest.raises(ValueError, match=rf"corners: expected .*{message}"):
+            model.predict(frames, corners)
+    with pytest.raises(ValueError, match="frames: expected at least one"):
+        model.predict(frames[:0])
 
 
 def test_what_a_drawn_slow_code_measures_and_writes(slow):
@@ -89,6 +94,14 @@ def test_one_feature_is_moved_and_the_others_held(slow):
     moved = code[[1, 1]].copy()
     moved[:, 2] = -1.0, 0.5
     expected = model.decode(moved, free[[1, 1]])
+    for call, message in (
+        (lambda: model.decode(code[:, :3], free), r"code: expected shape \[n, 5\]"),
+        (lambda: model.decode(code, free[:, :1]), r"free: expected shape \[n, 2\]"),
+        (lambda: model.traverse(frames, 0, np.zeros(1)), "frame: expected one"),
+        (lambda: model.traverse(frames[:1], 5, np.zeros(1)), "feature: expected 0 to 4"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
     np.testing.assert_allclose(model.traverse(frames[1:2], 2, np.array([-1.0, 0.5])), expected, atol=1e-4)
 
 
@@ -114,7 +127,7 @@ def test_bad_options(cache, tmp_path):
         train_and_evaluate(config, tmp_path)
     config = tiny_slow(cache)
     config.decoder.map_size = 5
-    with pytest.raises(InputError, match=r"decoder\.map_size: expected a divisor"):
+    with pytest.raises(InputError, match=r"decoder\.map_size: expected a number of square cells"):
         train_and_evaluate(config, tmp_path)
     config = tiny_slow(cache)
     config.decoder.n_free = -1

@@ -2,6 +2,7 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from configs import finola
 from sfa_jax._errors import InputError
 from sfa_jax.embed import embed
 from sfa_jax.training import restore_model, train_and_evaluate
+from sfa_jax.training._steps import make_wave_optimizer
 
 
 def tiny(path, **options):
@@ -67,8 +69,16 @@ def test_the_function_from_images_to_codes_and_back(finished, pictures, tmp_path
     embed(workdir, str(pictures), tmp_path / "codes.npz")
     with np.load(tmp_path / "codes.npz") as arrays:
         np.testing.assert_allclose(arrays["y"], codes, atol=1e-4)
+    with np.load(workdir / "embeddings.npz") as arrays:
+        assert arrays["held_out"].sum() == 12
     with pytest.raises(ValueError, match=r"frames: expected shape \[time, 16, 16, 3\]"):
         model(frames[:, :8])
+    with pytest.raises(ValueError, match=r"frames: expected floating point in \[0, 1\], got up to 2\d\d"):
+        model(frames.astype(np.float32))
+    with pytest.raises(TypeError, match="frames: expected uint8"):
+        model(frames.astype(np.int32))
+    with pytest.raises(ValueError, match=r"codes: expected shape \[n, 16\], got \(60, 9\)"):
+        model.decode(codes[:, :9])
 
 
 def test_going_on_is_the_same_run(finished, pictures, tmp_path):
@@ -77,6 +87,10 @@ def test_going_on_is_the_same_run(finished, pictures, tmp_path):
     config.train.steps = 2
     train_and_evaluate(config, tmp_path)
     config.train.steps = 4
+    config.network.generator = "linear"
+    with pytest.raises(InputError, match=r"cannot go on with another network\.generator"):
+        train_and_evaluate(config, tmp_path)
+    config.network.generator = "finola"
     resumed = train_and_evaluate(config, tmp_path)
     for name in ("psnr", "ssim"):
         assert resumed[name] == pytest.approx(finished[1][name], rel=1e-6)
@@ -84,7 +98,7 @@ def test_going_on_is_the_same_run(finished, pictures, tmp_path):
 
 def test_bad_options(pictures, tmp_path):
     config = tiny(pictures, map_size=5)
-    with pytest.raises(InputError, match=r"network\.map_size: expected a divisor"):
+    with pytest.raises(InputError, match=r"network\.map_size: expected a number of square cells"):
         train_and_evaluate(config, tmp_path)
     config = tiny(pictures, generator="none")
     with pytest.raises(InputError, match=r"network\.generator: expected one of"):
@@ -93,3 +107,13 @@ def test_bad_options(pictures, tmp_path):
     config.data.clip_length = 2
     with pytest.raises(InputError, match=r"data\.clip_length: expected 1"):
         train_and_evaluate(config, tmp_path)
+
+
+@pytest.mark.parametrize(("start", "expected"), [("waves", 0.01), ("random", 1.0)])
+def test_only_what_begins_as_waves_learns_slowly(start, expected):
+    train = finola.get_config().train
+    train.wave_learning_rate, train.warmup_steps = 0.01, 0
+    optimizer = make_wave_optimizer(train, 10, start=start)
+    params = {"generator": {"a": jnp.ones(3)}, "encoder": jnp.ones(3)}
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["generator"]["a"] / updates["encoder"], expected, rtol=1e-5)
