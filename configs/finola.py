@@ -125,3 +125,4 @@ def _random(config: ConfigDict, generator: str) -> None:
     config.network.generator = generator
     config.network.start = "random"
     config.train.steps = 1000
+    config.train.learning_rate = 3e-3
