@@ -117,7 +117,7 @@ class FinolaDecoder:
             waves = lattice((self.channels - 2) // 2, sizes)
             if self.start == "fitted_waves" and images is not None:
                 waves = fit_waves(waves, images, sizes)
-            begin = wave_start(waves, self.channels, sizes)
+            begin = wave_start(waves, self.channels, sizes, images if self.start == "fitted_waves" else None)
         params["generator"] = {name: begin.decoder["generator"][name] for name in generator}
         params["decoder"] = decoder | {"linear_kernel": begin.decoder["linear_kernel"]}
         return params | {"gain": begin.decoder["gain"]}, begin.projection

@@ -154,13 +154,15 @@ class Start(NamedTuple):
     projection: dict[str, jax.Array]
 
 
-def wave_start(waves: Waves, channels: int, sizes: Layout) -> Start:
+def wave_start(waves: Waves, channels: int, sizes: Layout, images: np.ndarray | None = None) -> Start:
     """Matrices and linear maps that decode to, and encode as, plane waves.
 
     Args:
       waves: `(channels - 2) // 2` of them.
       channels: of the code's vectors.
       sizes: of the map and the images.
+      images: uint8 `[n, height, width, channel]`, whose waves set the unit of the code; if None, waves of an average
+        image are taken to have nothing in common.
     """
     n_paths, n_pixels = len(sizes.gains), int(np.prod(sizes.frame_shape))
     found = finola.plane_waves(np.asarray(waves.angles), channels)
@@ -169,7 +171,12 @@ def wave_start(waves: Waves, channels: int, sizes: Layout) -> Start:
     size = np.trace(gram) / len(gram)
     fit = np.linalg.solve(gram + _RIDGE * size * np.eye(len(gram)), atoms).T  # pixels -> weights of the waves
     # The code's unit: waves of an average image have `_SHARE` of the squared length of all paths.
-    unit = np.sqrt(_DEVIATION**2 * n_pixels / size / (_SHARE * n_paths * channels))
+    if images is None:
+        energy = _DEVIATION**2 * n_pixels / size
+    else:  # nearly equal waves of several paths have weights much larger than that
+        some = images[:: -(-len(images) // _FIT_IMAGES)].reshape(-1, n_pixels) / 255 - 0.5
+        energy = np.mean(np.sum((some @ fit) ** 2, axis=1))
+    unit = np.sqrt(energy / (_SHARE * n_paths * channels))
     # Before it is normalised it may have any length: the weights of the waves are of order 1, as a network's are.
     spread = np.einsum("pmw,cw->pmc", fit.reshape(-1, n_paths, found.basis.shape[1]) / unit, found.basis) / _SHARE**0.5
     rest = np.sqrt(channels * (1 - _SHARE) / _SHARE) * found.rest
