@@ -1,9 +1,20 @@
 """Autoencoders of images: what encodes, what draws, and the code between."""
 
+from sfa_jax.autoencoders._corruptions import downsample as downsample
+from sfa_jax.autoencoders._corruptions import gaussian_noise as gaussian_noise
+from sfa_jax.autoencoders._corruptions import masking_noise as masking_noise
+from sfa_jax.autoencoders._corruptions import random_erase as random_erase
+from sfa_jax.autoencoders._corruptions import salt_and_pepper as salt_and_pepper
 from sfa_jax.autoencoders._finola_decoder import GENERATORS as GENERATORS
 from sfa_jax.autoencoders._finola_decoder import FinolaDecoder as FinolaDecoder
 from sfa_jax.autoencoders._image_autoencoder import FinolaAutoencoder as FinolaAutoencoder
 from sfa_jax.autoencoders._image_autoencoder import as_float as as_float
+from sfa_jax.autoencoders._losses import bernoulli_log_likelihood as bernoulli_log_likelihood
+from sfa_jax.autoencoders._losses import draw_gaussian as draw_gaussian
+from sfa_jax.autoencoders._losses import elbo as elbo
+from sfa_jax.autoencoders._losses import gaussian_log_likelihood as gaussian_log_likelihood
+from sfa_jax.autoencoders._losses import kl_to_standard_normal as kl_to_standard_normal
+from sfa_jax.autoencoders._losses import l1_penalty as l1_penalty
 from sfa_jax.autoencoders._losses import reconstruction_loss as reconstruction_loss
 from sfa_jax.autoencoders._masked_finola import VARIANTS as VARIANTS
 from sfa_jax.autoencoders._masked_finola import MaskedFinola as MaskedFinola
@@ -22,8 +33,19 @@ __all__ = [
     "Prediction",
     "SlowAutoencoder",
     "as_float",
+    "bernoulli_log_likelihood",
+    "downsample",
+    "draw_gaussian",
+    "elbo",
+    "gaussian_log_likelihood",
+    "gaussian_noise",
     "is_wave_part",
+    "kl_to_standard_normal",
+    "l1_penalty",
     "masked_loss",
+    "masking_noise",
+    "random_erase",
     "recolour",
     "reconstruction_loss",
+    "salt_and_pepper",
 ]

@@ -1,5 +1,7 @@
 """Losses of autoencoders, one value an image: the caller reduces."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -24,11 +26,185 @@ def reconstruction_loss(reconstruction: ArrayLike, images: ArrayLike) -> jax.Arr
     >>> reconstruction_loss(jnp.zeros((1, 2, 2, 1)), jnp.full((1, 2, 2, 1), 0.5)).tolist()
     [0.25]
     """
-    reconstruction, images = jnp.asarray(reconstruction), jnp.asarray(images)
-    if reconstruction.shape != images.shape:
-        raise ValueError(f"reconstruction: expected the shape {images.shape} of images, got {reconstruction.shape}")
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise TypeError(f"images: expected floating point in [0, 1], got {images.dtype}; divide uint8 by 255 first")
-    if images.ndim < 2:
-        raise ValueError(f"images: expected shape [n, height, width, channel], got {images.shape}")
-    return jnp.mean(jnp.square(reconstruction - images), axis=tuple(range(1, images.ndim)))
+    reconstruction, images = _alike("reconstruction", reconstruction, images)
+    return jnp.mean(jnp.square(reconstruction - images), axis=_inner(images))
+
+
+def l1_penalty(codes: ArrayLike) -> jax.Array:
+    """The l1 norm of each code.
+
+    P_n = sum_k |z_nk|
+
+    Args:
+      codes: `[n, ...]`, floating point.
+
+    Returns:
+      `[n]`, in units of the code.
+
+    Raises:
+      TypeError: the codes are not floating point.
+
+    References:
+      Olshausen & Field, Nature 1996 (sparse codes); seed formula of the convolutional sparse autoencoder,
+      L = ||x - f(g(x))||^2 + lambda ||z||_1.
+
+    >>> l1_penalty(jnp.array([[1.0, -2.0, 0.0]])).tolist()
+    [3.0]
+    """
+    codes = _floating("codes", codes)
+    return jnp.sum(jnp.abs(codes), axis=_inner(codes))
+
+
+def kl_to_standard_normal(mean: ArrayLike, log_variance: ArrayLike) -> jax.Array:
+    """The Kullback-Leibler divergence of diagonal Gaussians from the standard normal.
+
+    KL_n = 1/2 sum_k (mean_nk^2 + exp(v_nk) - v_nk - 1),  v the logarithm of the variance
+
+    Args:
+      mean: `[n, ...]`, floating point.
+      log_variance: of the same shape.
+
+    Returns:
+      `[n]`, in nats, at least 0.
+
+    Raises:
+      ValueError: the shapes differ.
+      TypeError: not floating point.
+
+    References:
+      Kingma & Welling, "Auto-encoding variational Bayes", arXiv 1312.6114, appendix B.
+
+    >>> kl_to_standard_normal(jnp.array([[1.0, 0.0]]), jnp.zeros((1, 2))).tolist()
+    [0.5]
+    """
+    log_variance, mean = _alike("log_variance", log_variance, mean, "mean")
+    # expm1: near variance 1 the difference of exp(v) - 1 and v is all there is.
+    return 0.5 * jnp.sum(jnp.square(mean) + jnp.expm1(log_variance) - log_variance, axis=_inner(mean))
+
+
+def bernoulli_log_likelihood(logits: ArrayLike, images: ArrayLike) -> jax.Array:
+    """The logarithm of the probability of each image, its pixels independent Bernoulli variables.
+
+    log p(x_n) = sum over pixels of x log s(l) + (1 - x) log(1 - s(l)),  s the logistic function
+
+    For pixels between 0 and 1 this is the cross-entropy, the expectation over images drawn by their greys.
+
+    Args:
+      logits: l, `[n, ...]`.
+      images: x, of the same shape, floating point in [0, 1].
+
+    Returns:
+      `[n]`, in nats, at most 0.
+
+    Raises:
+      ValueError: the shapes differ.
+      TypeError: the images are not floating point.
+
+    References:
+      Kingma & Welling, arXiv 1312.6114, appendix C.1.
+
+    >>> round(bernoulli_log_likelihood(jnp.zeros((1, 4)), jnp.ones((1, 4))).item(), 4)
+    -2.7726
+    """
+    logits, images = _alike("logits", logits, images)
+    return -jnp.sum(jnp.logaddexp(0, logits) - images * logits, axis=_inner(images))
+
+
+def gaussian_log_likelihood(reconstruction: ArrayLike, images: ArrayLike, *, sigma: float) -> jax.Array:
+    """The logarithm of the density of each image, its pixels independent Gaussian variables of one deviation.
+
+    log p(x_n) = -1/2 sum over pixels of ((x - x^) / sigma)^2 + log(2 pi sigma^2)
+
+    Args:
+      reconstruction: x^, `[n, ...]`.
+      images: x, of the same shape, floating point.
+      sigma: the deviation, in units of the image's range.
+
+    Returns:
+      `[n]`, in nats.
+
+    Raises:
+      ValueError: the shapes differ.
+      TypeError: the images are not floating point.
+
+    >>> round(gaussian_log_likelihood(jnp.zeros((1, 2)), jnp.zeros((1, 2)), sigma=1.0).item(), 4)
+    -1.8379
+    """
+    reconstruction, images = _alike("reconstruction", reconstruction, images)
+    squared = jnp.square((images - reconstruction) / sigma)
+    return -0.5 * jnp.sum(squared + math.log(2 * math.pi * sigma**2), axis=_inner(images))
+
+
+def elbo(log_likelihood: ArrayLike, kl: ArrayLike, *, beta: float = 1.0) -> jax.Array:
+    """The evidence lower bound of each image, for one draw of its code.
+
+    ELBO_n = log p(x_n given z_n) - beta KL(q(z given x_n), p(z)),  z_n drawn from q
+
+    Args:
+      log_likelihood: `[n]`, in nats, of images given codes that were drawn.
+      kl: `[n]`, in nats, as `kl_to_standard_normal` gives it.
+      beta: weight of the divergence; 1 is the bound, any other a trade-off.
+
+    Returns:
+      `[n]`, in nats. To be maximised.
+
+    Raises:
+      ValueError: the shapes differ.
+
+    References:
+      Kingma & Welling, arXiv 1312.6114, eq. 3; Higgins et al., ICLR 2017 (beta).
+
+    >>> elbo(jnp.array([-90.0]), jnp.array([10.0])).tolist()
+    [-100.0]
+    """
+    log_likelihood, kl = jnp.asarray(log_likelihood), jnp.asarray(kl)
+    if log_likelihood.shape != kl.shape:
+        raise ValueError(f"kl: expected the shape {log_likelihood.shape} of log_likelihood, got {kl.shape}")
+    return log_likelihood - beta * kl
+
+
+def draw_gaussian(key: jax.Array, mean: ArrayLike, log_variance: ArrayLike) -> jax.Array:
+    """A draw from diagonal Gaussians that gradients pass through.
+
+    z = mean + exp(log_variance / 2) e,  e standard normal
+
+    Args:
+      key: random key.
+      mean: `[n, ...]`, floating point.
+      log_variance: of the same shape.
+
+    Returns:
+      z, of the same shape.
+
+    Raises:
+      ValueError: the shapes differ.
+      TypeError: not floating point.
+
+    References:
+      Kingma & Welling, arXiv 1312.6114, section 2.4 (the reparameterisation trick).
+
+    >>> draw_gaussian(jax.random.key(0), jnp.ones((1, 2)), jnp.full((1, 2), -jnp.inf)).tolist()
+    [[1.0, 1.0]]
+    """
+    log_variance, mean = _alike("log_variance", log_variance, mean, "mean")
+    return mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape, mean.dtype)
+
+
+def _alike(name: str, x: ArrayLike, images: ArrayLike, of: str = "images") -> tuple[jax.Array, jax.Array]:
+    x, images = jnp.asarray(x), _floating(of, images)
+    if x.shape != images.shape:
+        raise ValueError(f"{name}: expected the shape {images.shape} of {of}, got {x.shape}")
+    return x, images
+
+
+def _floating(name: str, x: ArrayLike) -> jax.Array:
+    x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"{name}: expected floating point, got {x.dtype}; of images, divide uint8 by 255 first")
+    if x.ndim < 2:
+        raise ValueError(f"{name}: expected shape [n, ...], an image or a code a row, got {x.shape}")
+    return x
+
+
+def _inner(x: jax.Array) -> tuple[int, ...]:
+    return tuple(range(1, x.ndim))

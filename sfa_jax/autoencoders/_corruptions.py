@@ -1,0 +1,173 @@
+"""What is done to images before they are encoded; the clean ones are to be reconstructed.
+
+All take images `[n, height, width, channel]`, floating point in [0, 1], and give images of the same shape in [0, 1].
+Every image has a corruption of its own.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+
+def gaussian_noise(key: jax.Array, images: ArrayLike, *, sigma: float = 0.3) -> jax.Array:
+    """Normal noise on every number of each image, clipped to [0, 1].
+
+    x + sigma e,  e standard normal
+
+    Args:
+      key: random key.
+      images: as this module says.
+      sigma: standard deviation before clipping, in units of the image's range, at least 0.
+
+    Returns:
+      As this module says.
+
+    Raises:
+      TypeError: the images are not floating point.
+      ValueError: they are not `[n, height, width, channel]`, or sigma is out of its range.
+
+    References:
+      Vincent et al., JMLR 2010, section 3.3.
+
+    >>> gaussian_noise(jax.random.key(0), jnp.full((1, 1, 1, 2), 0.5), sigma=0.0).tolist()
+    [[[[0.5, 0.5]]]]
+    """
+    x = _checked(images)
+    if sigma < 0:
+        raise ValueError(f"sigma: expected at least 0, got {sigma}")
+    return jnp.clip(x + sigma * jax.random.normal(key, x.shape, x.dtype), 0, 1)
+
+
+def masking_noise(key: jax.Array, images: ArrayLike, *, share: float = 0.5) -> jax.Array:
+    """Pixels set to 0, each with the same probability, all channels of it.
+
+    Args:
+      key: random key.
+      images: as this module says.
+      share: probability, 0 to 1.
+
+    Returns:
+      As this module says.
+
+    Raises:
+      TypeError: the images are not floating point.
+      ValueError: they are not `[n, height, width, channel]`, or the share is out of its range.
+
+    References:
+      Vincent et al., JMLR 2010, section 3.3.
+
+    >>> masking_noise(jax.random.key(0), jnp.ones((1, 1, 2, 1)), share=1.0).tolist()
+    [[[[0.0], [0.0]]]]
+    """
+    x = _checked(images)
+    kept = jax.random.bernoulli(key, 1 - _probability("share", share), (*x.shape[:3], 1))
+    return jnp.where(kept, x, 0)
+
+
+def salt_and_pepper(key: jax.Array, images: ArrayLike, *, share: float = 0.5) -> jax.Array:
+    """Pixels set to 0 or 1, half to each, all channels of it alike.
+
+    Args:
+      key: random key.
+      images: as this module says.
+      share: probability of a pixel to be set, 0 to 1.
+
+    Returns:
+      As this module says.
+
+    Raises:
+      TypeError: the images are not floating point.
+      ValueError: they are not `[n, height, width, channel]`, or the share is out of its range.
+
+    References:
+      Vincent et al., JMLR 2010, section 3.3.
+
+    >>> salt_and_pepper(jax.random.key(0), jnp.full((1, 1, 2, 1), 0.5), share=0.0).tolist()
+    [[[[0.5], [0.5]]]]
+    """
+    x = _checked(images)
+    drawn = jax.random.uniform(key, (*x.shape[:3], 1), x.dtype)
+    share = _probability("share", share)
+    return jnp.where(drawn < share / 2, 0, jnp.where(drawn < share, 1, x))
+
+
+def random_erase(key: jax.Array, images: ArrayLike, *, size: int | Sequence[int] = 10, value: float = 0.0) -> jax.Array:
+    """One rectangle of each image set to one value, anywhere within it with equal probability.
+
+    Args:
+      key: random key.
+      images: as this module says.
+      size: pixels a side, or (height, width), of the rectangle.
+      value: what it is set to, 0 to 1.
+
+    Returns:
+      As this module says.
+
+    Raises:
+      TypeError: the images are not floating point.
+      ValueError: they are not `[n, height, width, channel]`, the rectangle does not fit, or the value is out of range.
+
+    References:
+      Zhong et al., "Random erasing data augmentation", AAAI 2020; here of fixed size, the hole of inpainting.
+
+    >>> random_erase(jax.random.key(0), jnp.ones((1, 3, 3, 1)), size=2).sum().item()
+    5.0
+    """
+    x = _checked(images)
+    value = _probability("value", value)
+    n, height, width, _ = x.shape
+    tall, wide = (size, size) if isinstance(size, int) else tuple(size)
+    if not (1 <= tall <= height and 1 <= wide <= width):
+        raise ValueError(f"size: expected 1 to {height} x {width} pixels, those of the images, got {tall} x {wide}")
+    row_key, column_key = jax.random.split(key)
+
+    def inside(key: jax.Array, length: int, side: int) -> jax.Array:
+        first = jax.random.randint(key, (n, 1), 0, length - side + 1)
+        places = jnp.arange(length)[None]
+        return (places >= first) & (places < first + side)
+
+    hole = inside(row_key, height, tall)[:, :, None] & inside(column_key, width, wide)[:, None, :]
+    return jnp.where(hole[..., None], value, x)
+
+
+def downsample(images: ArrayLike, *, factor: int = 2) -> jax.Array:
+    """Every square of `factor` x `factor` pixels set to its mean: the input of super-resolution.
+
+    Args:
+      images: as this module says.
+      factor: pixels a side of the squares, a divisor of height and width.
+
+    Returns:
+      As this module says.
+
+    Raises:
+      TypeError: the images are not floating point.
+      ValueError: they are not `[n, height, width, channel]`, or the factor does not divide height and width.
+
+    >>> downsample(jnp.array([0.0, 1.0, 1.0, 0.0]).reshape(1, 2, 2, 1))[0, 0, 0].item()
+    0.5
+    """
+    x = _checked(images)
+    n, height, width, channel = x.shape
+    if factor < 1 or height % factor or width % factor:
+        raise ValueError(f"factor: expected a divisor of height and width, {height} and {width}, got {factor}")
+    squares = x.reshape(n, height // factor, factor, width // factor, factor, channel)
+    means = jnp.mean(squares, axis=(2, 4), keepdims=True)
+    return jnp.broadcast_to(means, squares.shape).reshape(x.shape)
+
+
+def _checked(images: ArrayLike) -> jax.Array:
+    x = jnp.asarray(images)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"images: expected floating point in [0, 1], got {x.dtype}; divide uint8 by 255 first")
+    if x.ndim != 4:
+        raise ValueError(f"images: expected shape [n, height, width, channel], got {x.shape}")
+    return x
+
+
+def _probability(name: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}: expected 0 to 1, got {value}")
+    return value
