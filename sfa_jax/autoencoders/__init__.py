@@ -1,5 +1,11 @@
 """Autoencoders of images: what encodes, what draws, and the code between."""
 
+from sfa_jax.autoencoders._autoencoder import ACTIVATIONS as ACTIVATIONS
+from sfa_jax.autoencoders._autoencoder import BODIES as BODIES
+from sfa_jax.autoencoders._autoencoder import CODES as CODES
+from sfa_jax.autoencoders._autoencoder import LIKELIHOODS as LIKELIHOODS
+from sfa_jax.autoencoders._autoencoder import Autoencoder as Autoencoder
+from sfa_jax.autoencoders._autoencoder import Posterior as Posterior
 from sfa_jax.autoencoders._corruptions import downsample as downsample
 from sfa_jax.autoencoders._corruptions import gaussian_noise as gaussian_noise
 from sfa_jax.autoencoders._corruptions import masking_noise as masking_noise
@@ -25,11 +31,17 @@ from sfa_jax.autoencoders._slow_autoencoder import SlowAutoencoder as SlowAutoen
 from sfa_jax.autoencoders._wave_start import is_wave_part as is_wave_part
 
 __all__ = [
+    "ACTIVATIONS",
+    "BODIES",
+    "CODES",
     "GENERATORS",
+    "LIKELIHOODS",
     "VARIANTS",
+    "Autoencoder",
     "FinolaAutoencoder",
     "FinolaDecoder",
     "MaskedFinola",
+    "Posterior",
     "Prediction",
     "SlowAutoencoder",
     "as_float",

@@ -7,14 +7,18 @@ from sfa_jax.nets._encoder import ConvEncoder as ConvEncoder
 from sfa_jax.nets._encoder import pool_features as pool_features
 from sfa_jax.nets._grid_encoder import GridEncoder as GridEncoder
 from sfa_jax.nets._network import SlowNetwork as SlowNetwork
+from sfa_jax.nets._pooling import POOL_KINDS as POOL_KINDS
+from sfa_jax.nets._pooling import pool2d as pool2d
 from sfa_jax.nets._recurrent import apply_head as apply_head
 from sfa_jax.nets._recurrent import init_head as init_head
 from sfa_jax.nets._recurrent import recurrent_scan as recurrent_scan
 from sfa_jax.nets._recurrent import recurrent_step as recurrent_step
+from sfa_jax.nets._transposed import conv_transpose2d as conv_transpose2d
 from sfa_jax.nets._upsampling import UpsamplingDecoder as UpsamplingDecoder
 
 __all__ = [
     "POOLS",
+    "POOL_KINDS",
     "AttentionPool",
     "ConvEncoder",
     "GridEncoder",
@@ -22,7 +26,9 @@ __all__ = [
     "UpsamplingDecoder",
     "apply_head",
     "conv2d",
+    "conv_transpose2d",
     "init_head",
+    "pool2d",
     "pool_features",
     "recurrent_scan",
     "recurrent_step",

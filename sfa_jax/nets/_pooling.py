@@ -1,0 +1,51 @@
+"""Pooling of neighbouring pixels."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+PoolKind = Literal["max", "average", "l2"]
+POOL_KINDS = ("max", "average", "l2")
+
+
+def pool2d(x: ArrayLike, *, size: int = 2, kind: PoolKind = "max", epsilon: float = 1e-12) -> jax.Array:
+    """Squares of pixels that do not overlap, each to one value a channel.
+
+    max, or mean, or the root of the sum of squares over the square (plus epsilon, whose root is what zeros give, so
+    that the gradient is finite there).
+
+    Args:
+      x: `[n, height, width, channel]`, floating point.
+      size: pixels a side of the squares, a divisor of height and width.
+      kind: "max", "average" or "l2".
+      epsilon: as above; for "l2" alone.
+
+    Returns:
+      `[n, height / size, width / size, channel]`.
+
+    Raises:
+      ValueError: an unknown kind, another number of axes, or a size that does not divide height and width.
+
+    References:
+      Boureau, Ponce & LeCun, ICML 2010 (max and average); Hyvarinen & Hoyer, Neural Computation 2000 (energy, l2).
+
+    >>> x = jnp.array([[3.0, 4.0], [0.0, 0.0]]).reshape(1, 2, 2, 1)
+    >>> [round(pool2d(x, kind=kind).item(), 3) for kind in POOL_KINDS]
+    [4.0, 1.75, 5.0]
+    """
+    x = jnp.asarray(x)
+    if kind not in POOL_KINDS:
+        raise ValueError(f"kind: expected one of {POOL_KINDS}, got {kind!r}")
+    if x.ndim != 4:
+        raise ValueError(f"x: expected shape [n, height, width, channel], got {x.shape}")
+    n, height, width, channel = x.shape
+    if size < 1 or height % size or width % size:
+        raise ValueError(f"size: expected a divisor of height and width, {height} and {width}, got {size}")
+    squares = x.reshape(n, height // size, size, width // size, size, channel)
+    if kind == "max":
+        return jnp.max(squares, axis=(2, 4))
+    if kind == "average":
+        return jnp.mean(squares, axis=(2, 4))
+    return jnp.sqrt(jnp.sum(jnp.square(squares), axis=(2, 4)) + epsilon)
