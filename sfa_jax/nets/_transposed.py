@@ -10,8 +10,8 @@ def conv_transpose2d(x: ArrayLike, kernel: ArrayLike, *, stride: int = 2) -> jax
 
     y[n, stride i + r - p, stride j + s - p] += x[n, i, j] @ kernel[r, s],  p = (k - stride) / 2
 
-    What falls outside is cut off. Computed as one product of all inputs with the kernel, and (k / stride)^2 shifted sums
-    of what it gives.
+    What falls outside is cut off. Computed as one product of all inputs and the kernel, and (k / stride)^2 sums of what
+    it gives, shifted.
 
     Args:
       x: `[n, height, width, c_in]`, floating point.
