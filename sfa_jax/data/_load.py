@@ -35,12 +35,12 @@ logger = logging.getLogger("sfa_jax")
 
 PathLike = str | os.PathLike[str]
 
-WORLDS = "room", "photo_pan", "photographs"
+WORLDS = "room", "photo_pan", "photographs", "digits"
 """What is drawn, not read; each name is a path, and the option of `load` that holds its options."""
 
 _EXPECTED = (
-    "path is 'room', 'photo_pan', 'photographs', 'tfds:NAME', a folder of frames, a video file, a .npy or .npz array, "
-    "a folder or list of videos, or a pattern with *"
+    "path is 'room', 'photo_pan', 'photographs', 'digits', 'tfds:NAME', a folder of frames, a video file, a .npy or "
+    ".npz array, a folder or list of videos, or a pattern with *"
 )
 
 
@@ -56,6 +56,7 @@ def load(
     room: Mapping[str, Any] | None = None,
     photo_pan: Mapping[str, Any] | None = None,
     photographs: Mapping[str, Any] | None = None,
+    digits: Mapping[str, Any] | None = None,
 ) -> list[Run]:
     """Reads frames from a synthetic world, folders, videos, arrays or TFDS, as runs of uint8 images.
 
@@ -63,8 +64,8 @@ def load(
     three channels, or one with `greyscale`; arrays and data sets of TFDS keep their own one or three.
 
     Args:
-      path: `"room"`, `"photo_pan"` or `"photographs"` (a folder of that name is `"./room"`); a folder of frames, whose
-        sub-folders are runs of their own; a video; an array `.npy` or `.npz`; a folder of videos or arrays; several
+      path: `"room"`, `"photo_pan"`, `"photographs"` or `"digits"` (a folder of that name is `"./room"`); a folder of
+        frames, whose sub-folders are runs of their own; a video; an array `.npy` or `.npz`; a folder of videos or arrays; several
         paths as a list, a pattern with `*`, or text with commas; or, alone, `"tfds:NAME"` or `"tfds:DIRECTORY"`, images
         that TensorFlow Datasets has prepared as array_record, with options such as
         `?data_dir=DIRECTORY&split=train&held_out=validation&image=FEATURE`. Of these each image is cut to the largest
@@ -80,6 +81,7 @@ def load(
       room: options of the room, used when `path` is `"room"`.
       photo_pan: options of the pan, used when `path` is `"photo_pan"`.
       photographs: options of the crops, used when `path` is `"photographs"`.
+      digits: options of the digits, used when `path` is `"digits"`.
 
     Returns:
       Runs of at least two frames, uint8 `[time, height, width, channel]`, all of one channel count.
@@ -92,7 +94,7 @@ def load(
         raise InputError(f"stride must be a whole number of frames, at least 1; got {stride!r}")
     options = Options(height, width, int(stride), bool(greyscale), bool(split_cuts))
     if isinstance(path, str) and path in WORLDS:
-        given = {"room": room, "photo_pan": photo_pan, "photographs": photographs}[path]
+        given = {"room": room, "photo_pan": photo_pan, "photographs": photographs, "digits": digits}[path]
         return _every(stride, _synthetic(path, given or {}, image_size, greyscale))
     limit = available_memory() // 2 if memory_limit_bytes is None else memory_limit_bytes
     sources: list[Source]
