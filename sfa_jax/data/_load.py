@@ -65,9 +65,9 @@ def load(
 
     Args:
       path: `"room"`, `"photo_pan"`, `"photographs"` or `"digits"` (a folder of that name is `"./room"`); a folder of
-        frames, whose sub-folders are runs of their own; a video; an array `.npy` or `.npz`; a folder of videos or arrays; several
-        paths as a list, a pattern with `*`, or text with commas; or, alone, `"tfds:NAME"` or `"tfds:DIRECTORY"`, images
-        that TensorFlow Datasets has prepared as array_record, with options such as
+        frames, whose sub-folders are runs of their own; a video; an array `.npy` or `.npz`; a folder of videos or
+        arrays; several paths as a list, a pattern with `*`, or text with commas; or, alone, `"tfds:NAME"` or
+        `"tfds:DIRECTORY"`, images that TensorFlow Datasets has prepared as array_record, with options such as
         `?data_dir=DIRECTORY&split=train&held_out=validation&image=FEATURE`. Of these each image is cut to the largest
         centred part of the frame's shape before it is resized, and classes are the truth `label`.
       image_size: pixels a side, or (height, width); both sides are resized to it. 0 or None keeps the source's size
@@ -259,7 +259,8 @@ def _synthetic(world: str, options: Mapping[str, Any], image_size: Any, greyscal
     # Imported by name only when it is used.
     module = importlib.import_module(f"sfa_jax.data._{world}")
     try:
-        return getattr(module, world)(**{"image_size": image_size, "greyscale": greyscale, **options})
+        colours = {} if world == "digits" else {"greyscale": greyscale}  # which are grey
+        return getattr(module, world)(**{"image_size": image_size, **colours, **options})
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
