@@ -33,7 +33,7 @@ def get_config(arg: str = "") -> ConfigDict:
     chosen = sfa.words(arg, ARGUMENTS)
     config = sfa.get_config()
     config.name = "finola"
-    config.job = "image_autoencoder"
+    config.job = "finola"
     del config.objective
 
     config.data.path = "photographs"

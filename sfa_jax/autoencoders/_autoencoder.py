@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from sfa_jax.autoencoders._finola_decoder import check_choices, check_sizes
 from sfa_jax.autoencoders._image_autoencoder import as_float
@@ -34,8 +35,8 @@ class Posterior(NamedTuple):
       log_variance: `[n, code_size]`, or None.
     """
 
-    mean: jax.Array
-    log_variance: jax.Array | None
+    mean: ArrayLike
+    log_variance: ArrayLike | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +93,11 @@ class Autoencoder:
         if min((*self.hidden, *self.channels), default=1) < 1:
             raise ValueError(f"hidden, channels: expected sizes of at least 1, got {self.hidden} and {self.channels}")
 
+    @property
+    def code_shape(self) -> tuple[int]:
+        """Of a code, as `decode` takes it."""
+        return (self.code_size,)
+
     def check(self, frame_shape: Sequence[int]) -> None:
         """Raises on images that the network does not take.
 
@@ -137,15 +143,15 @@ class Autoencoder:
     ) -> tuple[jax.Array, Variables]:
         """The codes `[n, code_size]` of images, Gaussian ones by their means; batch statistics there are none."""
         del weight, train
-        return self.posterior(variables["params"], images).mean, variables["batch_stats"]
+        return jnp.asarray(self.posterior(variables["params"], images).mean), variables["batch_stats"]
 
-    def sample(self, key: jax.Array, posterior: Posterior) -> jax.Array:
-        """Codes as training sees them, `[n, code_size]`: Gaussian ones drawn, and numbers dropped."""
+    def sample(self, key: jax.Array, posterior: Posterior, *, train: bool = True) -> jax.Array:
+        """Codes `[n, code_size]`: Gaussian ones drawn, and in training numbers dropped."""
         draw_key, drop_key = jax.random.split(key)
-        z = posterior.mean
+        z = jnp.asarray(posterior.mean)
         if posterior.log_variance is not None:
             z = draw_gaussian(draw_key, z, posterior.log_variance)
-        if self.dropout:
+        if self.dropout and train:
             kept = jax.random.bernoulli(drop_key, 1 - self.dropout, z.shape)
             z = jnp.where(kept, z / (1 - self.dropout), 0)
         return z
@@ -168,6 +174,7 @@ class Autoencoder:
         *,
         l1_weight: float = 0.0,
         beta: float = 1.0,
+        train: bool = True,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """What training lowers, of each image.
 
@@ -181,12 +188,13 @@ class Autoencoder:
           target: clean images of the same shape, in [0, 1].
           l1_weight: lambda.
           beta: of the divergence.
+          train: drop numbers of the code.
 
         Returns:
           L `[n]`, and its terms by name, `[n]` each.
         """
         posterior = self.posterior(params, images)
-        z = self.sample(key, posterior)
+        z = self.sample(key, posterior, train=train)
         out = self.logits(params, z, target.shape[1:])
         if self.likelihood == "bernoulli":
             error = -bernoulli_log_likelihood(out, target)

@@ -84,6 +84,11 @@ class FinolaDecoder:
         """Numbers of the code."""
         return self.n_paths * self.channels
 
+    @property
+    def code_shape(self) -> tuple[int, int]:
+        """Of a code, as `decode` takes it."""
+        return self.n_paths, self.channels
+
     def init_decoder(
         self, key: jax.Array, frame_shape: Sequence[int], images: np.ndarray | None = None
     ) -> tuple[Params, dict[str, jax.Array] | None]:

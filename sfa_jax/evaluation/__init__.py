@@ -2,6 +2,7 @@
 
 from sfa_jax.evaluation._baselines import pca_codes as pca_codes
 from sfa_jax.evaluation._baselines import sfa_codes as sfa_codes
+from sfa_jax.evaluation._code_use import code_use as code_use
 from sfa_jax.evaluation._image_plots import plot_images as plot_images
 from sfa_jax.evaluation._image_plots import plot_masked as plot_masked
 from sfa_jax.evaluation._image_plots import plot_reconstructions as plot_reconstructions
@@ -24,14 +25,19 @@ from sfa_jax.evaluation._plots import plot_run as plot_run
 from sfa_jax.evaluation._report import image_table as image_table
 from sfa_jax.evaluation._report import table as table
 from sfa_jax.evaluation._report import verdicts as verdicts
+from sfa_jax.evaluation._restoration import inpaint as inpaint
+from sfa_jax.evaluation._restoration import resize_bicubic as resize_bicubic
+from sfa_jax.evaluation._restoration import restoration_measures as restoration_measures
 
 __all__ = [
     "code_measures",
+    "code_use",
     "dct_best_images",
     "dct_images",
     "effective_rank_of",
     "image_measures",
     "image_table",
+    "inpaint",
     "linear_r2",
     "median_residual",
     "pca_codes",
@@ -43,6 +49,8 @@ __all__ = [
     "plot_traversal",
     "plot_waves",
     "psnr",
+    "resize_bicubic",
+    "restoration_measures",
     "run_deltas",
     "sfa_codes",
     "solve_readout",

@@ -47,20 +47,23 @@ _ssim = jax.jit(dm_pix.ssim)
 
 
 def image_measures(draw: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> dict[str, float]:
-    """PSNR and SSIM of reconstructions, means over the images.
+    """PSNR, SSIM and squared error of reconstructions, means over the images.
 
     Args:
       draw: images `[n, height, width, channel]` uint8 to their reconstructions in [0, 1].
       images: the held-out ones.
 
     Returns:
-      `psnr` in dB, `psnr_worst_tenth` (its lowest decile), and `ssim` where the images have 11 pixels a side.
+      `psnr` in dB, `psnr_worst_tenth` (its lowest decile), `squared_error` (the mean over pixels), and `ssim` where the
+      images have 11 pixels a side.
     """
-    values: dict[str, list[np.ndarray]] = {"psnr": [], "ssim": []}
+    values: dict[str, list[np.ndarray]] = {"psnr": [], "squared_error": [], "ssim": []}
     for start in range(0, len(images), _CHUNK):
         part = images[start : start + _CHUNK]
         true, drawn = part / np.float32(255), draw(part)
         values["psnr"].append(psnr(drawn, true))
+        squared = (np.clip(drawn, 0, 1) - true) ** 2
+        values["squared_error"].append(np.asarray(np.mean(squared, axis=(1, 2, 3), dtype=np.float64)))
         if min(part.shape[1:3]) >= 11:
             values["ssim"].append(ssim(drawn, true))
     every = {name: np.concatenate(parts) for name, parts in values.items() if parts}

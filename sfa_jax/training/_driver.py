@@ -23,9 +23,10 @@ import numpy as np
 from sfa_jax._errors import InputError
 from sfa_jax.data import Batch
 from sfa_jax.training._agreement import agree_on_frames, check_same_config
+from sfa_jax.training._autoencoder_job import AutoencoderJob
 from sfa_jax.training._checkpoints import Checkpoints
 from sfa_jax.training._closed_form import ClosedFormJob
-from sfa_jax.training._image_job import ImageAutoencoderJob
+from sfa_jax.training._finola_job import FinolaJob
 from sfa_jax.training._inputs import Inputs, load_inputs
 from sfa_jax.training._masked_job import MaskedFinolaJob
 from sfa_jax.training._mesh import Devices, local
@@ -43,14 +44,16 @@ _log = logging.getLogger("sfa_jax")
 JobClass = (
     type[SlowNetworkJob]
     | type[ClosedFormJob]
-    | type[ImageAutoencoderJob]
+    | type[FinolaJob]
+    | type[AutoencoderJob]
     | type[MaskedFinolaJob]
     | type[SlowAutoencoderJob]
 )
 JOBS: dict[str, JobClass] = {
     "slow_network": SlowNetworkJob,
     "closed_form_sfa": ClosedFormJob,
-    "image_autoencoder": ImageAutoencoderJob,
+    "finola": FinolaJob,
+    "autoencoder": AutoencoderJob,
     "masked_finola": MaskedFinolaJob,
     "slow_autoencoder": SlowAutoencoderJob,
 }

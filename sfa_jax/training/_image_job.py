@@ -1,95 +1,92 @@
-"""The job of image autoencoders: what is trained, how held-out images are measured, and what is written."""
+"""What jobs of autoencoders of single images share, and a finished run as functions from images to codes and back."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from sfa_jax import evaluation, finola
-from sfa_jax._errors import InputError
-from sfa_jax.autoencoders import FinolaAutoencoder, as_float, recolour, reconstruction_loss
+from sfa_jax import evaluation
+from sfa_jax.autoencoders import as_float
 from sfa_jax.data import Batch
 from sfa_jax.training._chunks import check_frames, check_rows, in_chunks
 from sfa_jax.training._embeddings import write_embeddings
 from sfa_jax.training._inputs import Inputs
-from sfa_jax.training._measured_job import check_baselines
-from sfa_jax.training._options import check_images
-from sfa_jax.training._steps import (
-    Metrics,
-    TrainState,
-    make_gradient_step,
-    make_optimizer,
-    make_wave_optimizer,
-    new_state,
-)
+from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, new_state
 
 _CHUNK = 64  # images coded at once
-_FIT_IMAGES = 20_000  # training images that waves and baselines are fitted to
+FIT_IMAGES = 20_000  # training images that waves and baselines are fitted to
 _STATISTICS_IMAGES = 2000  # training images whose codes' moments are taken
 
 Readout = dict[str, np.ndarray]
 
 
-class ImageAutoencoderJob:
+class ImageNetwork(Protocol):
+    """What a job asks of an autoencoder of images, which holds sizes only.
+
+    Attributes:
+      code_size: numbers of a code.
+      code_shape: of a code, as `decode` takes it.
+    """
+
+    @property
+    def code_size(self) -> int: ...
+    @property
+    def code_shape(self) -> tuple[int, ...]: ...
+    def init(self, key: jax.Array, frame_shape: Sequence[int], images: np.ndarray | None = None) -> Any: ...
+    def encode(
+        self, variables: Any, images: jax.Array, weight: jax.Array | None = None, *, train: bool = False
+    ) -> tuple[jax.Array, Any]: ...
+    def decode(self, params: Any, code: jax.Array, frame_shape: Sequence[int]) -> jax.Array: ...
+
+
+class ImageJob:
     """`init`, `update`, `evaluate` and `finish` of a network that draws images from codes.
+
+    What differs is in `_loss_of_images`, which training lowers, and `_own_measures`.
 
     Args:
       config: the resolved config.
       inputs: the data; every frame is an image of its own.
-
-    Raises:
-      InputError: a size does not fit the images.
+      network: the sizes; they fit the images.
+      optimizer: of the parameters.
+      n_steps: of training.
     """
 
-    fixed: tuple[str, ...] = tuple(
-        f"network.{name}" for name in ("generator", "order", "directions", "speeds", "start", "pooling", "n_paths")
-    )
+    fixed: tuple[str, ...] = ()
     shared_axis = 1  # devices share the images of a batch
     baselines: tuple[str, ...] = ("pca", "dct", "dct_best")
 
-    def __init__(self, config: Any, inputs: Inputs):
+    def __init__(
+        self,
+        config: Any,
+        inputs: Inputs,
+        network: ImageNetwork,
+        optimizer: optax.GradientTransformation,
+        n_steps: int,
+    ):
         self._config, self._runs, self._store = config, inputs.runs, inputs.store
         self._frame_shape = inputs.store.shape
-        self.n_steps = config.train.steps or max(1, round(config.train.epochs * inputs.sampler.steps_per_epoch))
-        self._network = make_autoencoder(config.network)
-        try:
-            self._network.grid(self._frame_shape)
-        except ValueError as error:
-            raise InputError(f"network.{error}") from None
+        self._image_network, self._optimizer, self.n_steps = network, optimizer, n_steps
         parts = list(zip(inputs.runs, inputs.splits, strict=True))
         held_out = [run.frames[split.held_out_start :] for run, split in parts]
         self._is_held_out = [np.arange(len(run)) >= split.held_out_start for run, split in parts]
         self._n_held_out = sum(map(len, held_out))
         self._held_out = np.concatenate([frames for frames in held_out if len(frames)] or self._training(1000))
-        self._optimizer = make_wave_optimizer(config.train, self.n_steps, start=self._network.start)
-        self.update = make_gradient_step(self._loss, self._optimizer)
-
-    @staticmethod
-    def check(config: Any) -> None:
-        """Raises what the constructor would of the config alone, before any data are read.
-
-        Raises:
-          InputError: an option is out of its range, or a choice has an unknown name.
-        """
-        check_images(config)
-        check_baselines(config, ImageAutoencoderJob.baselines)
-        make_autoencoder(config.network)
-        make_optimizer(config.train, n_steps=1)
+        self.update = make_gradient_step(self._loss, optimizer)
 
     def init(self) -> TrainState:
-        key = jax.random.key(self._config.seed)
-        init_key, step_key = jax.random.split(key)
-        images = np.concatenate(self._training(_FIT_IMAGES)) if self._network.start == "fitted_waves" else None
-        variables = self._network.init(init_key, self._frame_shape, images)
-        size = self._network.code_size
+        init_key, step_key = jax.random.split(jax.random.key(self._config.seed))
+        variables = self._image_network.init(init_key, self._frame_shape, self._images_to_begin_at())
+        size = self._image_network.code_size
         readout = {"mean": jnp.zeros(size), "deviation": jnp.ones(size)}
         return new_state(step_key, variables, self._optimizer, readout)
 
     def evaluate(self, state: TrainState, *, final: bool) -> tuple[Readout, Any, dict[str, float]]:
-        """The mean squared error of held-out images, and the moments of the codes of training images.
+        """The loss and the PSNR of held-out images, and the moments of the codes of training images.
 
         Raises:
           FloatingPointError: a code is not finite.
@@ -101,8 +98,8 @@ class ImageAutoencoderJob:
             raise FloatingPointError("the codes of the training images are not finite: lower train.learning_rate")
         readout = {"mean": codes.mean(axis=0), "deviation": codes.std(axis=0)}
         drawn, true = model.reconstruct(self._held_out), self._held_out / np.float32(255)
-        errors = np.asarray(reconstruction_loss(drawn, true))
-        return readout, None, {"loss": float(errors.mean()), "psnr": float(evaluation.psnr(drawn, true).mean())}
+        loss = self._held_out_loss(state, drawn)
+        return readout, None, {"loss": loss, "psnr": float(evaluation.psnr(drawn, true).mean())}
 
     def finish(
         self,
@@ -115,14 +112,13 @@ class ImageAutoencoderJob:
         """Writes `embeddings.npz` (the codes) and the plots; returns the measures of the summary."""
         del measured
         model = self._model(state)
-        size = self._network.code_size
+        size = self._image_network.code_size
         summary = evaluation.image_measures(model.reconstruct, self._held_out)
         summary |= {"held_out_images": float(self._n_held_out), "code_size": float(size)}
         summary["parameters"] = float(sum(x.size for x in jax.tree.leaves(state.params)))
         poll()
-        drawn: dict[str, Callable[[np.ndarray], np.ndarray]]
-        drawn = {"FINOLA" if self._network.generator == "finola" else self._network.generator: model.reconstruct}
-        train = np.concatenate(self._training(_FIT_IMAGES))
+        drawn: dict[str, Callable[[np.ndarray], np.ndarray]] = {self._name: model.reconstruct}
+        train = np.concatenate(self._training(FIT_IMAGES))
         for name in self._config.evaluation.baselines:
             drawn[name] = {
                 "pca": lambda: evaluation.pca_images(train, size),
@@ -136,31 +132,43 @@ class ImageAutoencoderJob:
         write_embeddings(workdir / "embeddings.npz", codes, self._runs, self._is_held_out)
         if self._config.evaluation.plots:
             evaluation.plot_images(workdir / "plots", self._held_out, drawn, records)
-        if self._network.generator == "finola":
-            params, grow = model.waves(self._held_out[:: max(1, len(self._held_out) // 16)])
-            for order in ("x_first", "average"):
-                residual = evaluation.median_residual(grow(order), params)
-                summary[f"wave_residual/{order}"] = residual
-            if self._config.evaluation.plots:
-                evaluation.plot_waves(workdir / "plots", params, grow(self._network.order))
-        return summary
+        return summary | self._own_measures(state, model, codes, workdir, poll)
+
+    @property
+    def _name(self) -> str:
+        """Of what is learned, in pictures."""
+        raise NotImplementedError
+
+    def _images_to_begin_at(self) -> np.ndarray | None:
+        return None
 
     def _model(self, state: TrainState) -> "ImageModel":
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return ImageModel(self._network, variables, state.readout, self._frame_shape)
+        raise NotImplementedError
+
+    def _held_out_loss(self, state: TrainState, drawn: np.ndarray) -> float:
+        raise NotImplementedError
+
+    def _own_measures(
+        self, state: TrainState, model: Any, codes: Sequence[np.ndarray], workdir: Path, poll: Callable[[], None]
+    ) -> dict[str, float]:
+        raise NotImplementedError
+
+    def _loss_of_images(
+        self, params: Any, state: TrainState, key: jax.Array, images: jax.Array, weight: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array], Any]:
+        """Of images in [0, 1]: `(loss [n], its terms [n] by name, batch_stats)`."""
+        raise NotImplementedError
 
     def _loss(self, params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, tuple[Metrics, jax.Array, Any]]:
-        images = batch.frames.reshape(-1, *self._frame_shape)
-        if self._config.train.recolour:
-            key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-            images = recolour(key, as_float(images), strength=self._config.train.recolour)
+        images = as_float(batch.frames.reshape(-1, *self._frame_shape))
         weight = batch.valid.reshape(-1).astype(jnp.float32)
-        variables = {"params": params, "batch_stats": state.batch_stats}
-        q, batch_stats = self._network.encode(variables, images, weight, train=True)
-        drawn = self._network.decode(params, q, self._frame_shape)
-        errors = reconstruction_loss(drawn, as_float(images))
-        loss = jnp.sum(weight * errors) / jnp.maximum(jnp.sum(weight), 1)
-        return loss, ({}, state.carry, batch_stats)
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+        losses, terms, batch_stats = self._loss_of_images(params, state, key, images, weight)
+
+        def mean(values: jax.Array) -> jax.Array:
+            return jnp.sum(weight * values) / jnp.maximum(jnp.sum(weight), 1)
+
+        return mean(losses), (jax.tree.map(mean, terms), state.carry, batch_stats)
 
     def _training(self, most: int) -> list[np.ndarray]:
         """Evenly spaced training images, in chunks."""
@@ -179,13 +187,13 @@ class ImageModel:
       frame_shape: `(height, width, channel)` of the images it takes.
     """
 
-    def __init__(
-        self, network: FinolaAutoencoder, variables: Any, readout: dict[str, Any], frame_shape: tuple[int, ...]
-    ):
+    def __init__(self, network: Any, variables: Any, readout: dict[str, Any], frame_shape: tuple[int, ...]):
         self.network, self.readout, self.frame_shape = network, readout, tuple(frame_shape)
         self.variables = jax.device_put(variables, jax.local_devices()[0])
         self._encode = jax.jit(lambda variables, x: network.encode(variables, x)[0].reshape(len(x), -1))
-        self._decode = jax.jit(lambda params, q: network.decode(params, self._paths(q), self.frame_shape))
+        self._decode = jax.jit(
+            lambda params, z: network.decode(params, z.reshape(len(z), *network.code_shape), self.frame_shape)
+        )
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """The codes `[n, code_size]` of images `[n, height, width, channel]`, uint8 or in [0, 1]."""
@@ -204,25 +212,3 @@ class ImageModel:
     def reconstruct(self, frames: np.ndarray) -> np.ndarray:
         """Images drawn from their own codes."""
         return self.decode(self(frames))
-
-    def waves(self, frames: np.ndarray) -> tuple[finola.FinolaParams, Callable[[str], np.ndarray]]:
-        """The parameters of the autoregression, and the maps of images as a function of the order."""
-        q = self._paths(self(frames))[:, :1]  # one path: the sum of several obeys no equation of theirs
-        params = jax.tree.map(np.asarray, self.network.matrices(self.variables["params"]))
-        rows, columns = self.network.grid(self.frame_shape)
-        return params, lambda order: np.asarray(finola.multipath(params, q, rows, columns, order=order))
-
-    def _paths(self, q: Any) -> Any:
-        return q.reshape(len(q), self.network.n_paths, self.network.channels)
-
-
-def make_autoencoder(config: Any) -> FinolaAutoencoder:
-    """The autoencoder that `config.network` describes.
-
-    Raises:
-      InputError: an unknown choice, or choices that do not go together.
-    """
-    try:
-        return FinolaAutoencoder(**config.to_dict())
-    except ValueError as error:
-        raise InputError(f"network.{error}") from None

@@ -16,7 +16,7 @@ from sfa_jax.training._chunks import check_frames, in_chunks
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import Codes, Measured, MeasuredJob, Readout, check_baselines
 from sfa_jax.training._options import check_masked
-from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_optimizer, new_state
+from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_optimizer, new_state, steps_of
 
 _CHUNK = 64  # images encoded at once
 _MEASURED = 512  # held-out images whose masked cells are predicted
@@ -45,7 +45,7 @@ class MaskedFinolaJob(MeasuredJob):
         self._network = make_masked(config.network)
         super().__init__(config, inputs, self._network.dim)
         self._frame_shape = inputs.store.shape
-        self.n_steps = config.train.steps or max(1, round(config.train.epochs * inputs.sampler.steps_per_epoch))
+        self.n_steps = steps_of(config.train, inputs.sampler)
         try:
             self._network.grid(self._frame_shape)
         except ValueError as error:

@@ -17,6 +17,7 @@ _COUNT_OR_0 = _Range("a whole number of at least 0", lambda x: _is_whole(x) and 
 _SEED = _Range("a whole number from 0 to 2^32 - 1", lambda x: _is_whole(x) and 0 <= x < 2**32)
 _POSITIVE = _Range("a finite number above 0", lambda x: math.isfinite(x) and x > 0)
 _NOT_NEGATIVE = _Range("a finite number of at least 0", lambda x: math.isfinite(x) and x >= 0)
+_SHARE = _Range("a number from 0 to 1", lambda x: 0 <= x <= 1)
 _PAIR = _Range(
     "a whole number of at least 2 frames (one pair), for slowness is a change", lambda x: _is_whole(x) and x >= 2
 )
@@ -50,6 +51,16 @@ _IMAGES = {
     "network.encoder_channels": _SIZES,
     "train.wave_learning_rate": _NOT_NEGATIVE,
     "train.recolour": _NOT_NEGATIVE,
+}
+_AUTOENCODER = {
+    "network.code_size": _COUNT,
+    "objective.l1_weight": _NOT_NEGATIVE,
+    "objective.beta": _NOT_NEGATIVE,
+    "corruption.sigma": _NOT_NEGATIVE,
+    "corruption.share": _SHARE,
+    "corruption.size": _COUNT,
+    "corruption.value": _SHARE,
+    "corruption.factor": _COUNT,
 }
 _DRAWING = {
     **{f"decoder.{name}": allowed for name, allowed in _DECODER.items()},
@@ -128,6 +139,16 @@ def check_images(config: Any) -> None:
       InputError: names the option, what was expected and what came.
     """
     _check(config, _COMMON | _TRAINING | _IMAGES)
+    _check_single_images(config)
+
+
+def check_autoencoder(config: Any) -> None:
+    """Raises on the first option of a plain autoencoder that is out of its range.
+
+    Raises:
+      InputError: names the option, what was expected and what came.
+    """
+    _check(config, _COMMON | _TRAINING | _AUTOENCODER)
     _check_single_images(config)
 
 

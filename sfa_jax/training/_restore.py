@@ -6,16 +6,17 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from sfa_jax._errors import InputError
+from sfa_jax.training._autoencoder_job import AutoencoderModel, make_plain_autoencoder
 from sfa_jax.training._checkpoints import Checkpoints
 from sfa_jax.training._closed_form import ClosedFormModel
-from sfa_jax.training._image_job import ImageModel, make_autoencoder
+from sfa_jax.training._finola_job import FinolaModel, make_autoencoder
 from sfa_jax.training._masked_job import MaskedModel, make_masked
 from sfa_jax.training._model import SlowModel, make_network
 from sfa_jax.training._slow_autoencoder import SlowDrawer, make_slow_autoencoder
 
 _log = logging.getLogger("sfa_jax")
 
-FrameModel = SlowModel | ClosedFormModel | ImageModel | MaskedModel
+FrameModel = SlowModel | ClosedFormModel | FinolaModel | AutoencoderModel | MaskedModel
 
 
 def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[FrameModel, ConfigDict]:
@@ -49,8 +50,11 @@ def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[FrameModel,
     if config.get("job") == "closed_form_sfa":
         return ClosedFormModel(state["params"], config.sfa.degree, state["readout"], data["frame_shape"]), config
     variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
-    if config.get("job") == "image_autoencoder":
-        return ImageModel(make_autoencoder(config.network), variables, state["readout"], data["frame_shape"]), config
+    if config.get("job") == "finola":
+        return FinolaModel(make_autoencoder(config.network), variables, state["readout"], data["frame_shape"]), config
+    if config.get("job") == "autoencoder":
+        plain = make_plain_autoencoder(config.network)
+        return AutoencoderModel(plain, variables, state["readout"], data["frame_shape"]), config
     if config.get("job") == "masked_finola":
         return MaskedModel(make_masked(config.network), variables, state["readout"], data["frame_shape"]), config
     network = make_network(config.network)

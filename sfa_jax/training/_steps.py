@@ -9,7 +9,7 @@ import optax
 
 from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import is_wave_part
-from sfa_jax.data import Batch
+from sfa_jax.data import Batch, ClipSampler
 from sfa_jax.nets import SlowNetwork
 from sfa_jax.training._objectives import Objective
 
@@ -61,6 +61,11 @@ def make_optimizer(config: Any, n_steps: int) -> optax.GradientTransformation:
     clip = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
     adam = optax.adamw(schedule, weight_decay=config.weight_decay) if config.weight_decay else optax.adam(schedule)
     return optax.chain(*clip, adam)
+
+
+def steps_of(config: Any, sampler: ClipSampler) -> int:
+    """How many steps a run takes, by `config.train.steps` or by its epochs."""
+    return config.steps or max(1, round(config.epochs * sampler.steps_per_epoch))
 
 
 def make_wave_optimizer(config: Any, n_steps: int, *, start: str) -> optax.GradientTransformation:

@@ -1,0 +1,89 @@
+"""Autoencoders of single images: dense, denoising and variational, on five thousand digits or your own images.
+
+Hinton & Salakhutdinov, Science 2006; Vincent et al., JMLR 2010; Kingma & Welling, "Auto-encoding variational Bayes",
+arXiv 1312.6114. README.md lists which function computes which equation.
+
+    python train.py --config=configs/autoencoder.py             dense: pixels, 256, 32, 256, pixels
+    python train.py --config=configs/autoencoder.py:denoising   encodes noisy images, draws the clean ones
+    python train.py --config=configs/autoencoder.py:variational Gaussian codes, Bernoulli pixels; samples new images
+    python train.py --config=configs/autoencoder.py:sigmoid     one layer each way, s(W x + b), as in textbooks
+    python train.py --config=configs/autoencoder.py --config.data.path='tfds:mnist?data_dir=DIR'
+    python train.py --config=configs/autoencoder.py:smoke       seconds; shows that everything runs, nothing else
+
+The digits need the extra `digits`: pip install -e '.[digits]'.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import sfa
+
+ARGUMENTS = ("dense", "denoising", "variational", "sigmoid", "smoke")
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The config; `arg` is a comma-separated list of `ARGUMENTS`."""
+    chosen = sfa.words(arg, ARGUMENTS)
+    config = sfa.get_config()
+    config.name = "autoencoder"
+    config.job = "autoencoder"
+
+    config.data.path = "digits"
+    config.data.image_size = 28
+    config.data.clip_length = 1
+    config.data.batch_size = 100
+    config.data.digits = ConfigDict()
+    config.data.digits.n_train = 400  # of each class
+    config.data.digits.n_held_out = 100
+
+    config.network = ConfigDict()
+    config.network.body = "dense"  # or "convolutional"
+    config.network.hidden = (256,)  # units of the layers before the code, and in reverse after it
+    config.network.activation = "relu"  # or "sigmoid"
+    config.network.channels = (16, 32)  # of a convolutional body's blocks, each of which halves the image
+    config.network.pool = "max"  # or "average", "l2"
+    config.network.code = "free"  # or "sigmoid", "sparse", "gaussian"
+    config.network.code_size = 32
+    config.network.dropout = 0.0  # share of the code that training sets to 0
+    config.network.likelihood = "squared"  # or "bernoulli"
+
+    config.objective = ConfigDict()
+    config.objective.l1_weight = 0.0  # lambda: of the l1 norm of the code, beside the squared error of the whole image
+    config.objective.beta = 1.0  # of the divergence of Gaussian codes
+
+    config.corruption = ConfigDict()
+    config.corruption.name = (
+        "none"  # or "gaussian_noise", "masking_noise", "salt_and_pepper", "random_erase", "downsample"
+    )
+    config.corruption.sigma = 0.3  # of the noise, in units of the image's range
+    config.corruption.share = 0.5  # of pixels that are masked, or salt and pepper
+    config.corruption.size = 10  # pixels a side of what is erased
+    config.corruption.value = 0.0  # what it is set to
+    config.corruption.factor = 2  # pixels a side that downsampling averages
+
+    config.train.steps = 6000
+    config.train.learning_rate = 1e-3
+    config.train.warmup_steps = 100
+    config.train.weight_decay = 0.0
+    config.train.evaluate_every = 1000
+    config.train.steps_per_dispatch = 50
+    config.evaluation.baselines = ("pca", "dct")
+
+    if "denoising" in chosen:
+        config.corruption.name = "gaussian_noise"
+    if "variational" in chosen:
+        config.network.code = "gaussian"
+        config.network.code_size = 16
+        config.network.likelihood = "bernoulli"
+    if "sigmoid" in chosen:
+        config.network.hidden = ()
+        config.network.activation = "sigmoid"
+        config.network.code = "sigmoid"
+    if "smoke" in chosen:
+        sfa.smoke(config)
+        config.data.image_size = 28
+        config.data.digits.n_train = 20
+        config.data.digits.n_held_out = 5
+        config.network.hidden = config.network.hidden and (32,)
+        config.network.code_size = 8
+        config.train.steps_per_dispatch = 10
+    return config

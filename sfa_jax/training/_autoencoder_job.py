@@ -1,0 +1,207 @@
+"""The job of plain autoencoders: dense, denoising, variational, convolutional sparse."""
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sfa_jax import autoencoders, evaluation
+from sfa_jax._errors import InputError
+from sfa_jax.autoencoders import Autoencoder
+from sfa_jax.training._chunks import check_frames, in_chunks
+from sfa_jax.training._image_job import ImageJob, ImageModel
+from sfa_jax.training._inputs import Inputs
+from sfa_jax.training._measured_job import check_baselines
+from sfa_jax.training._options import check_autoencoder
+from sfa_jax.training._steps import TrainState, make_optimizer, steps_of
+
+_CHUNK = 64
+_DRAWS = 16  # of each code, for the evidence lower bound
+
+_MEAN_IMAGES = 5000  # training images whose mean holes are filled with, for comparison
+CORRUPTIONS = ("gaussian_noise", "masking_noise", "salt_and_pepper", "random_erase", "downsample")
+
+_log = logging.getLogger("sfa_jax")
+
+Corrupt = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class AutoencoderJob(ImageJob):
+    """`init`, `update`, `evaluate` and `finish` of an `Autoencoder`.
+
+    Args:
+      config: the resolved config.
+      inputs: the data; every frame is an image of its own.
+
+    Raises:
+      InputError: a size does not fit the images.
+    """
+
+    fixed: tuple[str, ...] = ("network.",)
+
+    def __init__(self, config: Any, inputs: Inputs):
+        self._network = make_plain_autoencoder(config.network)
+        self._corrupt = make_corruption(config.corruption)
+        shape = inputs.store.shape
+        try:
+            self._network.check(shape)
+            jax.eval_shape(self._corrupt, jax.random.key(0), jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+        except ValueError as error:
+            raise InputError(f"network, corruption: {error}") from None
+        n_steps = steps_of(config.train, inputs.sampler)
+        super().__init__(config, inputs, self._network, make_optimizer(config.train, n_steps), n_steps)
+        self._measure = jax.jit(self._measured)
+
+    @staticmethod
+    def check(config: Any) -> None:
+        """Raises what the constructor would of the config alone, before any data are read.
+
+        Raises:
+          InputError: an option is out of its range, or a choice has an unknown name.
+        """
+        check_autoencoder(config)
+        check_baselines(config, AutoencoderJob.baselines)
+        make_plain_autoencoder(config.network)
+        make_corruption(config.corruption)
+        make_optimizer(config.train, n_steps=1)
+
+    @property
+    def _name(self) -> str:
+        return "autoencoder"
+
+    def _model(self, state: TrainState) -> "AutoencoderModel":
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        return AutoencoderModel(self._network, variables, state.readout, self._frame_shape)
+
+    def _losses(
+        self, params: Any, key: jax.Array, clean: jax.Array, *, train: bool
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Of clean images in [0, 1], corrupted before they are encoded."""
+        corrupt_key, code_key = jax.random.split(key)
+        weights = self._config.objective
+        return self._network.loss(
+            params,
+            code_key,
+            self._corrupt(corrupt_key, clean),
+            clean,
+            l1_weight=weights.l1_weight,
+            beta=weights.beta,
+            train=train,
+        )
+
+    def _measured(self, params: Any, key: jax.Array, images: jax.Array) -> dict[str, jax.Array]:
+        """The loss and its terms of held-out images, one draw of code and corruption each."""
+        losses, terms = self._losses(params, key, autoencoders.as_float(images), train=False)
+        return {"loss": losses, **terms}
+
+    def _held_out_loss(self, state: TrainState, drawn: np.ndarray) -> float:
+        del drawn
+        return float(np.concatenate([found["loss"] for found in self._every_draw(state, 1)]).mean())
+
+    def _every_draw(self, state: TrainState, n_draws: int) -> list[dict[str, np.ndarray]]:
+        """`_measured` of all held-out images, for each of several draws; always the same ones."""
+        params = jax.device_put(state.params, jax.local_devices()[0])
+        found = []
+        for draw in range(n_draws):
+            for start in range(0, len(self._held_out), _CHUNK):
+                key = jax.random.fold_in(jax.random.key(draw), start)
+                part = self._held_out[start : start + _CHUNK]
+                padded = np.concatenate([part, np.zeros((_CHUNK - len(part), *part.shape[1:]), np.uint8)])
+                found.append({k: np.asarray(v)[: len(part)] for k, v in self._measure(params, key, padded).items()})
+        return found
+
+    def _own_measures(
+        self, state: TrainState, model: Any, codes: Sequence[np.ndarray], workdir: Path, poll: Callable[[], None]
+    ) -> dict[str, float]:
+        held = np.concatenate([y[kept] for y, kept in zip(codes, self._is_held_out, strict=True)])
+        held = held if len(held) else np.concatenate(codes)
+        draws = self._every_draw(state, _DRAWS if self._network.code == "gaussian" else 1)
+        terms = {name: float(np.concatenate([found[name] for found in draws]).mean()) for name in draws[0]}
+        measures = {f"held_out/{name}": value for name, value in terms.items()}
+        measures |= evaluation.code_use(held, kind=self._network.code)
+        if self._network.code == "gaussian" and self._network.likelihood == "bernoulli":
+            measures["elbo"] = -(terms["reconstruction"] + terms["kl"])
+        poll()
+        corrupted, clean = self._corrupted(), self._held_out / np.float32(255)
+        mean = np.concatenate(self._training(_MEAN_IMAGES)).mean(axis=0) / np.float32(255)
+        factor = self._config.corruption.factor
+        found = evaluation.restoration_measures(model.reconstruct, corrupted, clean, mean, factor)
+        measures |= {f"restored/{name}": value for name, value in found.items()}
+        poll()
+        return measures
+
+    def _corrupted(self) -> dict[str, np.ndarray]:
+        """Held-out images in every corruption that fits them, at the strengths of the config; always the same ones."""
+        clean, found = self._held_out / np.float32(255), {}
+        for name in CORRUPTIONS:
+            corrupt = jax.jit(make_corruption(self._config.corruption, name))
+            try:
+                found[name] = np.asarray(corrupt(jax.random.key(0), clean))
+            except ValueError as error:
+                _log.info("corruption %s is not measured: %s", name, error)
+        return found
+
+    def _loss_of_images(
+        self, params: Any, state: TrainState, key: jax.Array, images: jax.Array, weight: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array], Any]:
+        del weight
+        losses, terms = self._losses(params, key, images, train=True)
+        return losses, terms, state.batch_stats
+
+
+class AutoencoderModel(ImageModel):
+    """A finished run: images to codes and back.
+
+    Attributes:
+      network, variables, readout, frame_shape: as in `ImageModel`.
+    """
+
+    def posterior(self, frames: np.ndarray) -> autoencoders.Posterior:
+        """Means and logarithms of the variances `[n, code_size]` of the codes of images; None where they have none."""
+        check_frames(frames, self.frame_shape)
+        encode = jax.jit(self.network.posterior)
+        if self.network.code != "gaussian":
+            return autoencoders.Posterior(self(frames), None)
+        both = in_chunks(lambda x: jnp.concatenate(encode(self.variables["params"], x), axis=1), frames, _CHUNK)
+        return autoencoders.Posterior(*np.split(both, 2, axis=1))
+
+
+def make_plain_autoencoder(config: Any) -> Autoencoder:
+    """The autoencoder that `config.network` describes.
+
+    Raises:
+      InputError: an unknown choice, or a size out of its range.
+    """
+    try:
+        return Autoencoder(**config.to_dict())
+    except ValueError as error:
+        raise InputError(f"network.{error}") from None
+
+
+def make_corruption(config: Any, name: str | None = None) -> Corrupt:
+    """What is done to images before they are encoded.
+
+    Args:
+      config: `config.corruption`, which holds the strengths.
+      name: of the corruption; by default the config's.
+
+    Raises:
+      InputError: the name is unknown.
+    """
+    name = config.name if name is None else name
+    corruptions: dict[str, Corrupt] = {
+        "none": lambda key, images: images,
+        "gaussian_noise": functools.partial(autoencoders.gaussian_noise, sigma=config.sigma),
+        "masking_noise": functools.partial(autoencoders.masking_noise, share=config.share),
+        "salt_and_pepper": functools.partial(autoencoders.salt_and_pepper, share=config.share),
+        "random_erase": functools.partial(autoencoders.random_erase, size=config.size, value=config.value),
+        "downsample": lambda key, images: autoencoders.downsample(images, factor=config.factor),
+    }
+    if name not in corruptions:
+        raise InputError(f"corruption.name: expected one of {tuple(corruptions)}, got {name!r}")
+    return corruptions[name]
