@@ -13,6 +13,11 @@ from sfa_jax.autoencoders._corruptions import random_erase as random_erase
 from sfa_jax.autoencoders._corruptions import salt_and_pepper as salt_and_pepper
 from sfa_jax.autoencoders._finola_decoder import GENERATORS as GENERATORS
 from sfa_jax.autoencoders._finola_decoder import FinolaDecoder as FinolaDecoder
+from sfa_jax.autoencoders._generation import CodeDistribution as CodeDistribution
+from sfa_jax.autoencoders._generation import fit_code_distribution as fit_code_distribution
+from sfa_jax.autoencoders._generation import interpolate as interpolate
+from sfa_jax.autoencoders._generation import sample_codes as sample_codes
+from sfa_jax.autoencoders._generation import sample_prior as sample_prior
 from sfa_jax.autoencoders._image_autoencoder import FinolaAutoencoder as FinolaAutoencoder
 from sfa_jax.autoencoders._image_autoencoder import as_float as as_float
 from sfa_jax.autoencoders._losses import bernoulli_log_likelihood as bernoulli_log_likelihood
@@ -38,6 +43,7 @@ __all__ = [
     "LIKELIHOODS",
     "VARIANTS",
     "Autoencoder",
+    "CodeDistribution",
     "FinolaAutoencoder",
     "FinolaDecoder",
     "MaskedFinola",
@@ -49,8 +55,10 @@ __all__ = [
     "downsample",
     "draw_gaussian",
     "elbo",
+    "fit_code_distribution",
     "gaussian_log_likelihood",
     "gaussian_noise",
+    "interpolate",
     "is_wave_part",
     "kl_to_standard_normal",
     "l1_penalty",
@@ -60,4 +68,6 @@ __all__ = [
     "recolour",
     "reconstruction_loss",
     "salt_and_pepper",
+    "sample_codes",
+    "sample_prior",
 ]

@@ -2,6 +2,10 @@
 
 from sfa_jax.evaluation._baselines import pca_codes as pca_codes
 from sfa_jax.evaluation._baselines import sfa_codes as sfa_codes
+from sfa_jax.evaluation._code_plots import plot_codes as plot_codes
+from sfa_jax.evaluation._code_plots import plot_interpolations as plot_interpolations
+from sfa_jax.evaluation._code_plots import plot_restorations as plot_restorations
+from sfa_jax.evaluation._code_plots import plot_samples as plot_samples
 from sfa_jax.evaluation._code_use import code_use as code_use
 from sfa_jax.evaluation._image_plots import plot_images as plot_images
 from sfa_jax.evaluation._image_plots import plot_masked as plot_masked
@@ -42,10 +46,14 @@ __all__ = [
     "median_residual",
     "pca_codes",
     "pca_images",
+    "plot_codes",
     "plot_images",
+    "plot_interpolations",
     "plot_masked",
     "plot_reconstructions",
+    "plot_restorations",
     "plot_run",
+    "plot_samples",
     "plot_traversal",
     "plot_waves",
     "psnr",

@@ -53,11 +53,10 @@ def plot_reconstructions(
     for name, draw in drawn.items():
         found = np.clip(draw(chosen), 0, 1)
         rows[_NAMES.get(name, name)] = (found, psnr(found, true))
-    figure, axes = _grid(plt, len(rows), len(chosen), images.shape[1:3], below=0.25)
+    figure, axes = picture_grid(plt, len(rows), len(chosen), images.shape[1:3], below=0.25)
     for line, (name, (pictures, decibels)) in zip(axes, rows.items(), strict=True):
         for k, (axis, picture) in enumerate(zip(line, pictures, strict=True)):
-            axis.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
-            axis.set_xticks([]), axis.set_yticks([])
+            show(axis, picture)
             if decibels is not None:
                 axis.set_xlabel(f"{decibels[k]:.1f} dB", fontsize=8, labelpad=2)
         line[0].set_ylabel(name)
@@ -82,11 +81,10 @@ def plot_traversal(
       The file written.
     """
     plt, save, written = open_folder(folder)
-    figure, axes = _grid(plt, len(pictures), len(values) + 1, frame.shape[:2], below=0.25)
+    figure, axes = picture_grid(plt, len(pictures), len(values) + 1, frame.shape[:2], below=0.25)
     for k, (line, drawn) in enumerate(zip(axes, pictures, strict=True)):
         for axis, picture in zip(line, [frame / 255, *np.clip(drawn, 0, 1)], strict=True):
-            axis.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
-            axis.set_xticks([]), axis.set_yticks([])
+            show(axis, picture)
         line[0].set_ylabel(f"feature {k}")
         line[0].set_xlabel(f"its own: {own[k]:.1f}", fontsize=8, labelpad=2)
     axes[0, 0].set_title("frame", fontsize=9)
@@ -119,11 +117,10 @@ def plot_masked(folder: Path, images: np.ndarray, drawn: np.ndarray, masked: np.
         "predicted": np.where(hidden, np.clip(drawn[chosen], 0, 1), true),
         "original": true,
     }
-    figure, axes = _grid(plt, 3, len(chosen), images.shape[1:3], below=0.1)
+    figure, axes = picture_grid(plt, 3, len(chosen), images.shape[1:3], below=0.1)
     for line, (name, pictures) in zip(axes, rows.items(), strict=True):
         for axis, picture in zip(line, pictures, strict=True):
-            axis.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
-            axis.set_xticks([]), axis.set_yticks([])
+            show(axis, picture)
         line[0].set_ylabel(name)
     figure.suptitle("Held-out images: a quarter is seen, the rest is predicted from it")
     save(figure, "masked.png")
@@ -151,11 +148,17 @@ def plot_waves(folder: Path, params: FinolaParams, z: np.ndarray) -> list[Path]:
     return written
 
 
-def _grid(plt: Any, rows: int, columns: int, shape: tuple[int, int], *, below: float) -> tuple[Any, Any]:
+def picture_grid(plt: Any, rows: int, columns: int, shape: tuple[int, int], *, below: float) -> tuple[Any, Any]:
     """A figure of pictures of `shape` pixels, with so many inches below each."""
     width = _TALL * min(4.0, max(0.5, shape[1] / shape[0]))
     size = ((width + 0.1) * columns + 0.8, (_TALL + below) * rows + 0.7)
     return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+
+
+def show(axis: Any, picture: np.ndarray) -> None:
+    """One image `[height, width, channel]` in [0, 1], without ticks."""
+    axis.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
+    axis.set_xticks([]), axis.set_yticks([])
 
 
 def _growth(plt: Any, z: np.ndarray) -> Any:
@@ -171,7 +174,7 @@ def _growth(plt: Any, z: np.ndarray) -> Any:
     distance = np.abs(row - height // 2) + np.abs(column - width // 2)
     farthest = int(distance.max())
     shown = sorted({0, 1, 2, *map(int, np.linspace(4, farthest, 4))} & set(range(farthest + 1)))
-    figure, axes = _grid(plt, 1, len(shown), (height, width), below=0.3)
+    figure, axes = picture_grid(plt, 1, len(shown), (height, width), below=0.3)
     for axis, steps in zip(axes[0], shown, strict=True):
         axis.imshow(np.where((distance <= steps)[..., None], colours, 1), interpolation="nearest")
         axis.set_title(f"{steps} step{'s' * (steps != 1)}", fontsize=9)
@@ -204,7 +207,7 @@ def _maps(plt: Any, zeta: np.ndarray, speeds: np.ndarray, residual: np.ndarray) 
     obeying = [k for k in once if residual[k] < 0.5]
     shown = (obeying or once)[:_WAVES]
     height, width = zeta.shape[:2]
-    figure, axes = _grid(plt, 1, len(shown), (height, width), below=0.6)
+    figure, axes = picture_grid(plt, 1, len(shown), (height, width), below=0.6)
     for axis, k in zip(axes[0], shown, strict=True):
         corner = width // 2 - 0.5, height // 2 - 0.5
         frame = plt.Rectangle(corner, width - width // 2, height - height // 2, fill=False, linewidth=2, clip_on=False)

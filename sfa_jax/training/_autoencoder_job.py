@@ -23,6 +23,8 @@ from sfa_jax.training._steps import TrainState, make_optimizer, steps_of
 _CHUNK = 64
 _DRAWS = 16  # of each code, for the evidence lower bound
 
+_PAIRS = 4  # of images that are interpolated between
+_SHOWN = ("gaussian_noise", "masking_noise")  # of a run that is trained without corruption
 _MEAN_IMAGES = 5000  # training images whose mean holes are filled with, for comparison
 CORRUPTIONS = ("gaussian_noise", "masking_noise", "salt_and_pepper", "random_erase", "downsample")
 
@@ -69,6 +71,10 @@ class AutoencoderJob(ImageJob):
         make_plain_autoencoder(config.network)
         make_corruption(config.corruption)
         make_optimizer(config.train, n_steps=1)
+
+    def _readout(self, codes: np.ndarray) -> dict[str, np.ndarray]:
+        fitted = jax.jit(autoencoders.fit_code_distribution)(codes)
+        return super()._readout(codes) | {name: np.asarray(x) for name, x in fitted._asdict().items()}
 
     @property
     def _name(self) -> str:
@@ -133,6 +139,15 @@ class AutoencoderJob(ImageJob):
         found = evaluation.restoration_measures(model.reconstruct, corrupted, clean, mean, factor)
         measures |= {f"restored/{name}": value for name, value in found.items()}
         poll()
+        if self._config.evaluation.plots:
+            folder = workdir / "plots"
+            evaluation.plot_codes(folder, held, self._network.code)
+            name = self._config.corruption.name
+            shown = [name] if name != "none" else [name for name in _SHOWN if name in corrupted]
+            some = {name: corrupted[name][_spread(len(clean))] for name in shown}
+            restored = {name: model.reconstruct(images) for name, images in some.items()}
+            evaluation.plot_restorations(folder, clean[_spread(len(clean))], some, restored)
+            model.plot_generated(folder, self._held_out, seed=self._config.seed)
         return measures
 
     def _corrupted(self) -> dict[str, np.ndarray]:
@@ -155,11 +170,44 @@ class AutoencoderJob(ImageJob):
 
 
 class AutoencoderModel(ImageModel):
-    """A finished run: images to codes and back.
+    """A finished run: images to codes and back, and images that no image gave.
 
     Attributes:
-      network, variables, readout, frame_shape: as in `ImageModel`.
+      network, variables, readout, frame_shape: as in `ImageModel`; the readout also holds `quantiles` and `cholesky`
+        of the codes of training images (`autoencoders.CodeDistribution`).
     """
+
+    def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
+        """Codes `[n, code_size]`: Gaussian ones from their prior, others from the distribution of training codes."""
+        key = jax.random.key(seed)
+        if self.network.code == "gaussian":
+            return np.asarray(autoencoders.sample_prior(key, n, self.network.code_size))
+        fitted = autoencoders.CodeDistribution(*(jnp.asarray(self.readout[k]) for k in ("quantiles", "cholesky")))
+        return np.asarray(jax.jit(autoencoders.sample_codes, static_argnums=2)(key, fitted, n))
+
+    def interpolate(self, first: np.ndarray, last: np.ndarray, n_steps: int = 8) -> np.ndarray:
+        """Codes `[n, n_steps, code_size]` between those of two sets of images `[n, height, width, channel]`.
+
+        Gaussian codes go along an arc, so that they keep the length that the prior gives them; others straight.
+        """
+        codes = self(first), self(last)
+        gaussian = self.network.code == "gaussian"
+        return np.asarray(autoencoders.interpolate(*codes, n_steps, path="spherical" if gaussian else "linear"))
+
+    def plot_generated(self, folder: Path, images: np.ndarray, *, n: int = 60, seed: int = 0) -> None:
+        """Draws `samples.png`, and `interpolations.png` between some of the images (uint8)."""
+        source = "the prior" if self.network.code == "gaussian" else "a Gaussian copula of the training images' codes"
+        evaluation.plot_samples(
+            folder, self.decode(self.sample(n, seed=seed)), f"Drawn from codes sampled from {source}"
+        )
+        chosen = images[_spread(len(images), 2 * _PAIRS)]
+        first, last = chosen[: len(chosen) // 2], chosen[len(chosen) // 2 : 2 * (len(chosen) // 2)]
+        if not len(first):
+            return
+        codes = self.interpolate(first, last)
+        drawn = self.decode(codes.reshape(-1, codes.shape[-1])).reshape(*codes.shape[:2], *self.frame_shape)
+        pairs = list(zip(first / np.float32(255), last / np.float32(255), strict=True))
+        evaluation.plot_interpolations(folder, pairs, drawn)
 
     def posterior(self, frames: np.ndarray) -> autoencoders.Posterior:
         """Means and logarithms of the variances `[n, code_size]` of the codes of images; None where they have none."""
@@ -169,6 +217,10 @@ class AutoencoderModel(ImageModel):
             return autoencoders.Posterior(self(frames), None)
         both = in_chunks(lambda x: jnp.concatenate(encode(self.variables["params"], x), axis=1), frames, _CHUNK)
         return autoencoders.Posterior(*np.split(both, 2, axis=1))
+
+
+def _spread(n: int, most: int = 8) -> np.ndarray:
+    return np.linspace(0, n - 1, min(most, n)).astype(int)
 
 
 def make_plain_autoencoder(config: Any) -> Autoencoder:

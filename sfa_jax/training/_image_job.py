@@ -82,7 +82,7 @@ class ImageJob:
         init_key, step_key = jax.random.split(jax.random.key(self._config.seed))
         variables = self._image_network.init(init_key, self._frame_shape, self._images_to_begin_at())
         size = self._image_network.code_size
-        readout = {"mean": jnp.zeros(size), "deviation": jnp.ones(size)}
+        readout = jax.tree.map(jnp.asarray, self._readout(np.stack([-np.ones(size), np.ones(size)]).astype(np.float32)))
         return new_state(step_key, variables, self._optimizer, readout)
 
     def evaluate(self, state: TrainState, *, final: bool) -> tuple[Readout, Any, dict[str, float]]:
@@ -96,7 +96,7 @@ class ImageJob:
         codes = np.concatenate([model(part) for part in self._training(_STATISTICS_IMAGES)])
         if not np.isfinite(codes).all():
             raise FloatingPointError("the codes of the training images are not finite: lower train.learning_rate")
-        readout = {"mean": codes.mean(axis=0), "deviation": codes.std(axis=0)}
+        readout = self._readout(codes)
         drawn, true = model.reconstruct(self._held_out), self._held_out / np.float32(255)
         loss = self._held_out_loss(state, drawn)
         return readout, None, {"loss": loss, "psnr": float(evaluation.psnr(drawn, true).mean())}
@@ -133,6 +133,10 @@ class ImageJob:
         if self._config.evaluation.plots:
             evaluation.plot_images(workdir / "plots", self._held_out, drawn, records)
         return summary | self._own_measures(state, model, codes, workdir, poll)
+
+    def _readout(self, codes: np.ndarray) -> Readout:
+        """What a finished run keeps of the codes `[n, code_size]` of training images."""
+        return {"mean": codes.mean(axis=0), "deviation": codes.std(axis=0)}
 
     @property
     def _name(self) -> str:

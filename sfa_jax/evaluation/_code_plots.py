@@ -1,0 +1,124 @@
+"""Pictures of an autoencoder's code: how it is spread, what is drawn from samples, and what lies between two images."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sfa_jax.evaluation._image_plots import picture_grid, show
+from sfa_jax.evaluation._plots import open_folder
+
+_IMAGES = 8
+_HISTOGRAMS = 12
+
+
+def plot_restorations(
+    folder: Path, images: np.ndarray, corrupted: Mapping[str, np.ndarray], restored: Mapping[str, np.ndarray]
+) -> list[Path]:
+    """Draws `restorations.png`: of each corruption, images as they are, corrupted, and restored.
+
+    Args:
+      folder: where to; made if it is not there.
+      images: clean ones, `[n, height, width, channel]` in [0, 1].
+      corrupted, restored: by name of the corruption, of the same shape.
+
+    Returns:
+      The file written.
+    """
+    plt, save, written = open_folder(folder)
+    rows = {"original": images}
+    for name in corrupted:
+        label = name.replace("_", " ")
+        rows |= {label: corrupted[name], f"{label},\nrestored": np.clip(restored[name], 0, 1)}
+    chosen = np.linspace(0, len(images) - 1, min(_IMAGES, len(images))).astype(int)
+    figure, axes = picture_grid(plt, len(rows), len(chosen), images.shape[1:3], below=0.1)
+    for line, (name, pictures) in zip(axes, rows.items(), strict=True):
+        for axis, k in zip(line, chosen, strict=True):
+            show(axis, pictures[k])
+        line[0].set_ylabel(name, fontsize=8)
+    figure.suptitle("Held-out images, corrupted, and what is drawn from the codes of these")
+    save(figure, "restorations.png")
+    return written
+
+
+def plot_samples(folder: Path, samples: np.ndarray, title: str) -> list[Path]:
+    """Draws `samples.png`.
+
+    Args:
+      folder: where to; made if it is not there.
+      samples: images `[n, height, width, channel]`, about in [0, 1].
+      title: says what they were drawn from.
+
+    Returns:
+      The file written.
+    """
+    plt, save, written = open_folder(folder)
+    columns = min(12, len(samples))
+    rows = -(-len(samples) // columns)
+    figure, axes = picture_grid(plt, rows, columns, samples.shape[1:3], below=0.05)
+    for k, axis in enumerate(axes.ravel()):
+        if k < len(samples):
+            show(axis, np.clip(samples[k], 0, 1))
+        else:
+            axis.axis("off")
+    figure.suptitle(title)
+    save(figure, "samples.png")
+    return written
+
+
+def plot_interpolations(folder: Path, pairs: Sequence[tuple[np.ndarray, np.ndarray]], drawn: np.ndarray) -> list[Path]:
+    """Draws `interpolations.png`: between the first image of each row and the last.
+
+    Args:
+      folder: where to; made if it is not there.
+      pairs: the two images of each row, `[height, width, channel]` in [0, 1].
+      drawn: `[row, step, height, width, channel]`, about in [0, 1], the first and the last of the pair's own codes.
+
+    Returns:
+      The file written.
+    """
+    plt, save, written = open_folder(folder)
+    n_rows, n_steps = drawn.shape[:2]
+    figure, axes = picture_grid(plt, n_rows, n_steps + 2, drawn.shape[2:4], below=0.05)
+    for line, (first, last), between in zip(axes, pairs, drawn, strict=True):
+        for axis, picture in zip(line, [first, *np.clip(between, 0, 1), last], strict=True):
+            show(axis, picture)
+    axes[0, 0].set_title("image", fontsize=9)
+    axes[0, -1].set_title("image", fontsize=9)
+    for axis, share in zip(axes[0, 1:-1], np.linspace(0, 1, n_steps), strict=True):
+        axis.set_title(f"{share:.2f}", fontsize=9)
+    figure.suptitle("Drawn from codes between those of two held-out images")
+    save(figure, "interpolations.png")
+    return written
+
+
+def plot_codes(folder: Path, codes: np.ndarray, kind: str) -> list[Path]:
+    """Draws `codes.png`: histograms of the numbers that vary most, and how much, or how often, each is used.
+
+    Args:
+      folder: where to; made if it is not there.
+      codes: of held-out images, `[n, code_size]`; of Gaussian ones the means.
+      kind: "sparse" for how often a number is above 0, any other for how much it varies.
+
+    Returns:
+      The file written.
+    """
+    plt, save, written = open_folder(folder)
+    largest = np.argsort(-codes.var(axis=0))[:_HISTOGRAMS]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    low, high = float(codes[:, largest].min()), float(codes[:, largest].max())
+    edges = np.linspace(low, high if high > low else low + 1, 40)
+    for k in largest:
+        left.hist(codes[:, k], bins=edges, histtype="step", alpha=0.7)
+    left.set(xlabel="value", ylabel="held-out images", title=f"the {len(largest)} numbers that vary most")
+    if kind == "sparse":
+        left.set_yscale("log")
+        used, label = np.mean(codes > 0, axis=0), "share of images it is active on"
+    else:
+        used, label = codes.std(axis=0), "standard deviation"
+    right.plot(np.sort(used)[::-1], ".-", markersize=3, linewidth=0.8)
+    right.set(xlabel="numbers of the code, most used first", ylabel=label, ylim=(0, None), title="use of the code")
+    for axis in (left, right):
+        axis.spines[["top", "right"]].set_visible(False)
+    save(figure, "codes.png")
+    return written
