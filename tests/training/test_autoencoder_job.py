@@ -1,0 +1,118 @@
+"""Plain autoencoders through the one driver: trained, measured, resumed, restored, and asked for new images."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import autoencoder
+from sfa_jax._errors import InputError
+from sfa_jax.generate import generate
+from sfa_jax.training import restore_model, train_and_evaluate
+
+
+def tiny(cache, **options):
+    config = autoencoder.get_config("smoke")
+    config.data.cache_dir = str(cache)
+    config.data.digits.n_train, config.data.digits.n_held_out = 6, 2
+    config.data.batch_size = 10
+    config.network.hidden, config.network.code_size = (8,), 4
+    config.train.steps, config.train.evaluate_every, config.train.steps_per_dispatch = 4, 2, 2
+    config.train.schedule = "constant"
+    for name, value in options.items():
+        part, _, field = name.partition("__")
+        config[part][field] = value
+    return config
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def variational(cache, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("variational")
+    config = tiny(cache, network__code="gaussian", network__likelihood="bernoulli", corruption__name="masking_noise")
+    return workdir, train_and_evaluate(config, workdir), config
+
+
+def test_what_a_run_measures_and_writes(variational):
+    workdir, summary, _ = variational
+    assert summary == json.loads((workdir / "summary.json").read_text())
+    names = {"psnr", "squared_error", "elbo", "held_out/kl", "active_units", "baseline/pca/squared_error"}
+    names |= {f"restored/{name}/psnr" for name in ("gaussian_noise", "masking_noise", "random_erase", "downsample")}
+    assert names <= summary.keys()
+    assert summary["held_out_images"] == 20
+    np.testing.assert_allclose(summary["elbo"], -summary["held_out/loss"], rtol=1e-6)
+    drawn = {path.name for path in (workdir / "plots").iterdir()}
+    assert drawn == {f"{name}.png" for name in ("reconstructions", "losses", "codes", "restorations", "samples")} | {
+        "interpolations.png"
+    }
+    record = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[0])
+    np.testing.assert_allclose(record["loss"], record["reconstruction"] + record["kl"], rtol=1e-4)
+
+
+def test_codes_images_and_what_no_image_gave(variational):
+    workdir, _, _ = variational
+    model = restore_model(workdir)
+    with np.load(workdir / "embeddings.npz") as arrays:
+        y = arrays["y"]
+        assert arrays["held_out"].sum() == 20
+        assert arrays["truth/label"].shape == (80,)
+    frames = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
+    posterior = model.posterior(frames)
+    np.testing.assert_allclose(posterior.mean, model(frames), atol=1e-5)
+    assert posterior.log_variance.shape == (5, y.shape[1])
+    assert np.std(model.sample(2000)) == pytest.approx(1, abs=0.05)
+    codes = model.interpolate(frames[:2], frames[2:4], 3)
+    np.testing.assert_allclose(codes[:, 0], model(frames[:2]), atol=1e-5)
+    generate(workdir, n=7, seed=1)
+    with np.load(workdir / "generated" / "samples.npz") as arrays:
+        assert arrays["images"].shape == (7, 28, 28, 1)
+        expected = np.clip(model.decode(arrays["codes"]), 0, 1) * 255
+        np.testing.assert_allclose(arrays["images"], expected, atol=0.51)
+    with pytest.raises(InputError, match="--n: expected at least 1"):
+        generate(workdir, n=0)
+
+
+def test_going_on_is_the_same_run(variational, tmp_path):
+    _, summary, config = variational
+    config = config.copy_and_resolve_references()
+    config.evaluation.plots, config.evaluation.baselines = False, ()
+    config.train.steps = 2
+    train_and_evaluate(config, tmp_path)
+    config.train.steps = 4
+    config.network.likelihood = "squared"
+    with pytest.raises(InputError, match=r"cannot go on with another network\.likelihood"):
+        train_and_evaluate(config, tmp_path)
+    config.network.likelihood = "bernoulli"
+    resumed = train_and_evaluate(config, tmp_path)
+    for name in ("psnr", "elbo", "restored/masking_noise/psnr"):
+        assert resumed[name] == pytest.approx(summary[name], rel=1e-5)
+
+
+def test_a_sparse_convolutional_one(cache, tmp_path):
+    config = tiny(
+        cache, network__body="convolutional", network__channels=(2, 3), network__code="sparse", objective__l1_weight=0.1
+    )
+    config.evaluation.plots, config.evaluation.baselines = False, ()
+    summary = train_and_evaluate(config, tmp_path)
+    assert {"live_units", "active_share", "active_share_of_live", "held_out/l1"} <= summary.keys()
+    codes = restore_model(tmp_path).sample(50)
+    assert codes.min() >= 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"network__code": "x"}, r"network\.code: expected one of"),
+        ({"corruption__name": "x"}, r"corruption\.name: expected one of"),
+        ({"corruption__share": 2.0}, r"corruption\.share: expected a number from 0 to 1"),
+        ({"corruption__name": "random_erase", "corruption__size": 40}, "size: expected 1 to 28 x 28 pixels"),
+        ({"network__body": "convolutional", "network__channels": (2, 2, 2)}, "channels: 3 blocks halve the image"),
+    ],
+)
+def test_bad_options(options, message, cache, tmp_path):
+    with pytest.raises(InputError, match=message):
+        train_and_evaluate(tiny(cache, **options), tmp_path)
