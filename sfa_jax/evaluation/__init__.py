@@ -17,6 +17,7 @@ from sfa_jax.evaluation._images import dct_images as dct_images
 from sfa_jax.evaluation._images import image_measures as image_measures
 from sfa_jax.evaluation._images import median_residual as median_residual
 from sfa_jax.evaluation._images import pca_images as pca_images
+from sfa_jax.evaluation._images import principal_components as principal_components
 from sfa_jax.evaluation._images import psnr as psnr
 from sfa_jax.evaluation._images import ssim as ssim
 from sfa_jax.evaluation._measures import code_measures as code_measures
@@ -26,6 +27,9 @@ from sfa_jax.evaluation._measures import run_deltas as run_deltas
 from sfa_jax.evaluation._measures import solve_readout as solve_readout
 from sfa_jax.evaluation._measures import whiteness_error as whiteness_error
 from sfa_jax.evaluation._plots import plot_run as plot_run
+from sfa_jax.evaluation._probe import Probe as Probe
+from sfa_jax.evaluation._probe import fit_probe as fit_probe
+from sfa_jax.evaluation._probe import probe_accuracy as probe_accuracy
 from sfa_jax.evaluation._report import image_table as image_table
 from sfa_jax.evaluation._report import table as table
 from sfa_jax.evaluation._report import verdicts as verdicts
@@ -34,11 +38,13 @@ from sfa_jax.evaluation._restoration import resize_bicubic as resize_bicubic
 from sfa_jax.evaluation._restoration import restoration_measures as restoration_measures
 
 __all__ = [
+    "Probe",
     "code_measures",
     "code_use",
     "dct_best_images",
     "dct_images",
     "effective_rank_of",
+    "fit_probe",
     "image_measures",
     "image_table",
     "inpaint",
@@ -56,6 +62,8 @@ __all__ = [
     "plot_samples",
     "plot_traversal",
     "plot_waves",
+    "principal_components",
+    "probe_accuracy",
     "psnr",
     "resize_bicubic",
     "restoration_measures",

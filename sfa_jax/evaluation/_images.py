@@ -81,15 +81,27 @@ def pca_images(train: np.ndarray, n_numbers: int) -> Callable[[np.ndarray], np.n
     Returns:
       The function from images to reconstructions.
     """
-    flat = train.reshape(len(train), -1)
-    found = fit_pca([flat], min(n_numbers, *flat.shape))
-    mean, components = (x.astype(np.float32) for x in (found.mean, found.components))
+    mean, components = principal_components(train.reshape(len(train), -1), n_numbers)
 
     def draw(images: np.ndarray) -> np.ndarray:
         x = images.reshape(len(images), -1).astype(np.float32) / 255 - mean
         return (x @ components.T @ components + mean).reshape(images.shape)
 
     return draw
+
+
+def principal_components(rows: np.ndarray, n_components: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and the first principal components of rows; fewer where there are not so many.
+
+    Args:
+      rows: `[n, n_features]`; integers are divided by 255.
+      n_components: how many.
+
+    Returns:
+      `[n_features]` and `[n_components, n_features]`, float32.
+    """
+    found = fit_pca([rows], min(n_components, *rows.shape))
+    return np.asarray(found.mean, np.float32), np.asarray(found.components, np.float32)
 
 
 def dct_images(train: np.ndarray, n_numbers: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -25,6 +25,8 @@ _DRAWS = 16  # of each code, for the evidence lower bound
 
 _PAIRS = 4  # of images that are interpolated between
 _SHOWN = ("gaussian_noise", "masking_noise")  # of a run that is trained without corruption
+_FEW = 10  # labels of each class
+_PROBED = 20_000  # training images, at most
 _MEAN_IMAGES = 5000  # training images whose mean holes are filled with, for comparison
 CORRUPTIONS = ("gaussian_noise", "masking_noise", "salt_and_pepper", "random_erase", "downsample")
 
@@ -133,6 +135,8 @@ class AutoencoderJob(ImageJob):
         if self._network.code == "gaussian" and self._network.likelihood == "bernoulli":
             measures["elbo"] = -(terms["reconstruction"] + terms["kl"])
         poll()
+        measures |= self._probes(codes)
+        poll()
         corrupted, clean = self._corrupted(), self._held_out / np.float32(255)
         mean = np.concatenate(self._training(_MEAN_IMAGES)).mean(axis=0) / np.float32(255)
         factor = self._config.corruption.factor
@@ -149,6 +153,34 @@ class AutoencoderJob(ImageJob):
             evaluation.plot_restorations(folder, clean[_spread(len(clean))], some, restored)
             model.plot_generated(folder, self._held_out, seed=self._config.seed)
         return measures
+
+    def _probes(self, codes: Sequence[np.ndarray]) -> dict[str, float]:
+        """How well classes are read from codes, pixels and principal components, where the images have labels."""
+        if not self._n_held_out or any("label" not in run.truth for run in self._runs):
+            return {}
+        labels = [run.truth["label"] for run in self._runs]
+        kept = self._is_held_out
+
+        def split(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+            every, out = np.concatenate(parts), np.concatenate(kept)
+            return every[~out], every[out]
+
+        train, held_out = split(labels)
+        pixels = split([run.frames.reshape(len(run), -1) / np.float32(255) for run in self._runs])
+        mean, components = evaluation.principal_components(pixels[0], self._network.code_size)
+        every = {
+            "": split(codes),
+            "baseline/pixels/": pixels,
+            "baseline/pca/": tuple((x - mean) @ components.T for x in pixels),
+        }
+        fewest = int(np.unique(train, return_counts=True)[1].min())
+        found = {}
+        for prefix, (codes_train, codes_held) in every.items():
+            for name, per_class in (("probe/all_labels", None), (f"probe/{_FEW}_a_class", _FEW)):
+                if len(codes_train) <= _PROBED and (per_class or 0) <= fewest:
+                    data = codes_train, train, codes_held, held_out
+                    found[prefix + name] = evaluation.probe_accuracy(*data, per_class=per_class)
+        return found
 
     def _corrupted(self) -> dict[str, np.ndarray]:
         """Held-out images in every corruption that fits them, at the strengths of the config; always the same ones."""

@@ -1,0 +1,42 @@
+"""A convolutional sparse autoencoder: convolutions, pooling, a fully connected sparse code, and back.
+
+L = |x - f(g(x))|^2 + lambda |z|_1, with dropout on z. Masci et al., ICANN 2011; Olshausen & Field, Nature 1996.
+README.md lists which function computes which equation.
+
+    python train.py --config=configs/csae.py                    on five thousand digits
+    python train.py --config=configs/csae.py:average            or :l2, instead of max pooling
+    python train.py --config=configs/csae.py --config.objective.l1_weight=0
+    python train.py --config=configs/csae.py:smoke              seconds; shows that everything runs, nothing else
+
+The digits need the extra `digits`: pip install -e '.[digits]'.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import autoencoder, sfa
+
+ARGUMENTS = ("max", "average", "l2", "smoke")
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The config; `arg` is a comma-separated list of `ARGUMENTS`."""
+    chosen = sfa.words(arg, ARGUMENTS)
+    config = autoencoder.get_config("smoke" if "smoke" in chosen else "")
+    config.name = "csae"
+    config.network.body = "convolutional"
+    config.network.channels = (16, 32)
+    config.network.hidden = ()
+    config.network.code = "sparse"
+    config.network.code_size = 256
+    config.network.dropout = 0.1
+    config.objective.l1_weight = 0.3
+    for pool in ("average", "l2"):
+        if pool in chosen:
+            config.network.pool = pool
+    if "smoke" in chosen:
+        config.network.channels = (4, 8)
+        config.network.code_size = 32
+    else:
+        config.train.steps = 2000
+        config.train.steps_per_dispatch = 20
+    return config
