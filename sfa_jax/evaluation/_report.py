@@ -118,7 +118,8 @@ def _image_lines(summary: Mapping[str, float], prefix: str) -> str:
     size = summary[f"{prefix}code_size"]
     rows = [[f"{frames}, {size:.0f} numbers each", "PSNR", "worst tenth", "SSIM"]]
     start = f"{prefix}baseline/"
-    baselines = dict.fromkeys(name[len(start) :].split("/")[0] for name in summary if name.startswith(start))
+    drawn = [name for name in summary if name.startswith(start) and name.endswith("/psnr")]
+    baselines = dict.fromkeys(name[len(start) :].split("/")[0] for name in drawn)
     for label, where in [("learned", prefix), *((name, f"{start}{name}/") for name in baselines)]:
         values = [(summary.get(f"{where}{name}"), form) for name, form in _IMAGE_COLUMNS]
         rows.append([label.replace("_", " "), *(_cell(value, form) for value, form in values)])
