@@ -1,6 +1,11 @@
 """Networks that several rooms share: convolutional encoder, recurrent head, and the slow network made of both."""
 
 from sfa_jax.nets._attention_pool import AttentionPool as AttentionPool
+from sfa_jax.nets._cells import CELLS as CELLS
+from sfa_jax.nets._cells import cell_scan as cell_scan
+from sfa_jax.nets._cells import cell_step as cell_step
+from sfa_jax.nets._cells import init_cell as init_cell
+from sfa_jax.nets._cells import init_cell_carry as init_cell_carry
 from sfa_jax.nets._conv import conv2d as conv2d
 from sfa_jax.nets._encoder import POOLS as POOLS
 from sfa_jax.nets._encoder import ConvEncoder as ConvEncoder
@@ -17,6 +22,7 @@ from sfa_jax.nets._transposed import conv_transpose2d as conv_transpose2d
 from sfa_jax.nets._upsampling import UpsamplingDecoder as UpsamplingDecoder
 
 __all__ = [
+    "CELLS",
     "POOLS",
     "POOL_KINDS",
     "AttentionPool",
@@ -25,8 +31,12 @@ __all__ = [
     "SlowNetwork",
     "UpsamplingDecoder",
     "apply_head",
+    "cell_scan",
+    "cell_step",
     "conv2d",
     "conv_transpose2d",
+    "init_cell",
+    "init_cell_carry",
     "init_head",
     "pool2d",
     "pool_features",
