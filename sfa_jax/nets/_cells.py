@@ -41,7 +41,7 @@ def init_cell(key: jax.Array, n_inputs: int, size: int, *, kind: CellKind = "pla
 
 
 def init_cell_carry(params: CellParams, batch: int, *, kind: CellKind = "plain") -> jax.Array:
-    """What a cell carries before the first frame: zeros `[batch, size]`, of an LSTM `[batch, 2 size]` (output, memory)."""
+    """What a cell carries before the first frame: zeros `[batch, size]`, of an LSTM `[batch, 2 size]` (h, then c)."""
     size = params["recurrent"].shape[0]
     return jnp.zeros((batch, 2 * size if kind == "lstm" else size), params["recurrent"].dtype)
 
