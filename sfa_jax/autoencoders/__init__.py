@@ -33,6 +33,8 @@ from sfa_jax.autoencoders._masked_finola import Prediction as Prediction
 from sfa_jax.autoencoders._masked_finola import masked_loss as masked_loss
 from sfa_jax.autoencoders._recolour import recolour as recolour
 from sfa_jax.autoencoders._slow_autoencoder import SlowAutoencoder as SlowAutoencoder
+from sfa_jax.autoencoders._video import VideoAutoencoder as VideoAutoencoder
+from sfa_jax.autoencoders._video import VideoCarry as VideoCarry
 from sfa_jax.autoencoders._wave_start import is_wave_part as is_wave_part
 
 __all__ = [
@@ -50,6 +52,8 @@ __all__ = [
     "Posterior",
     "Prediction",
     "SlowAutoencoder",
+    "VideoAutoencoder",
+    "VideoCarry",
     "as_float",
     "bernoulli_log_likelihood",
     "downsample",
