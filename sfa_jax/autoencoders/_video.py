@@ -37,10 +37,11 @@ class VideoAutoencoder:
 
     h_t = f(x_t, h_{t-1}),  x^_t = g(h_t, x^_{t-1})
 
-    With `cell="plain"` and `body="dense"`: h_t = s(W_1 x_t + U_1 h_{t-1} + b_1), x^_t = s(W_2 h_t + U_2 x^_{t-1} + b_2);
-    U_2 has a weight for every two numbers of a frame, so frames must be small. With `body="convolutional"` f sees what
-    convolutions make of the frame, and the decoder's cell makes what transposed convolutions draw. After the last frame
-    codes go on by themselves, h_{t+1} = h_t + m(h_t, h_t - h_{t-1}), m a multilayer perceptron, and are drawn as before.
+    With `cell="plain"` and `body="dense"` these are h_t = s(W_1 x_t + U_1 h_{t-1} + b_1) and
+    x^_t = s(W_2 h_t + U_2 x^_{t-1} + b_2); U_2 has a weight for every two numbers of a frame, so frames must be small.
+    With `body="convolutional"` f sees what convolutions make of the frame, and the decoder's cell makes what transposed
+    convolutions draw. After the last frame codes go on by themselves, h_{t+1} = h_t + m(h_t, h_t - h_{t-1}), m a
+    multilayer perceptron, and are drawn as before.
 
     Attributes:
       code_size: numbers of a code.
@@ -82,8 +83,8 @@ class VideoAutoencoder:
             any(side % factor for side in sides) or any(side % _LOOK for side in sides)
         ):
             raise ValueError(
-                f"channels: expected frames of multiples of {max(factor, _LOOK)} pixels for {len(self.channels)} blocks, "
-                f"got {sides[0]} x {sides[1]}; take fewer blocks or another image size"
+                f"channels: expected frames of multiples of {max(factor, _LOOK)} pixels for {len(self.channels)} "
+                f"blocks, got {sides[0]} x {sides[1]}; take fewer blocks or another image size"
             )
 
     def init(self, key: jax.Array, frame_shape: Sequence[int]) -> Variables:
@@ -162,8 +163,8 @@ class VideoAutoencoder:
           params: from `init`.
           h: `[batch, time, code_size]`.
           carry: before the first frame.
-          teacher: true frames `[batch, time, height, width, channel]` in [0, 1]: each frame is drawn beside the true one
-            before it (teacher forcing); None: beside the one drawn before it.
+          teacher: true frames `[batch, time, height, width, channel]` in [0, 1]: each frame is drawn beside the true
+            one before it (teacher forcing); None: beside the one drawn before it.
           reset: as in `encode`.
 
         Returns:

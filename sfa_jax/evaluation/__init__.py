@@ -2,6 +2,7 @@
 
 from sfa_jax.evaluation._baselines import pca_codes as pca_codes
 from sfa_jax.evaluation._baselines import sfa_codes as sfa_codes
+from sfa_jax.evaluation._code_plots import plot_clips as plot_clips
 from sfa_jax.evaluation._code_plots import plot_codes as plot_codes
 from sfa_jax.evaluation._code_plots import plot_interpolations as plot_interpolations
 from sfa_jax.evaluation._code_plots import plot_restorations as plot_restorations
@@ -52,6 +53,7 @@ __all__ = [
     "median_residual",
     "pca_codes",
     "pca_images",
+    "plot_clips",
     "plot_codes",
     "plot_images",
     "plot_interpolations",

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from sfa_jax.evaluation._image_plots import picture_grid, show
 from sfa_jax.evaluation._plots import open_folder
 
 _IMAGES = 8
 _HISTOGRAMS = 12
+_STRIP = 12  # frames of a film strip
 
 
 def plot_restorations(
@@ -122,3 +124,36 @@ def plot_codes(folder: Path, codes: np.ndarray, kind: str) -> list[Path]:
         axis.spines[["top", "right"]].set_visible(False)
     save(figure, "codes.png")
     return written
+
+
+def plot_clips(folder: Path, true: np.ndarray, drawn: np.ndarray, n_seen: int) -> list[Path]:
+    """Draws `clips.png` and `clips.gif`: clips as film strips, above what is drawn of them, and side by side as films.
+
+    Args:
+      folder: where to; made if it is not there.
+      true, drawn: `[n, time, height, width, channel]` in [0, 1].
+      n_seen: frames that were seen; those after them go on by themselves.
+
+    Returns:
+      The files written.
+    """
+    plt, save, written = open_folder(folder)
+    time = true.shape[1]
+    shown = np.unique(np.concatenate([np.linspace(0, n_seen - 1, 4).astype(int), np.arange(n_seen, time)]))[:_STRIP]
+    figure, axes = picture_grid(plt, 2 * len(true), len(shown), true.shape[2:4], below=0.05)
+    for k, (clip, found) in enumerate(zip(true, drawn, strict=True)):
+        for row, frames, name in ((2 * k, clip, "clip"), (2 * k + 1, found, "drawn")):
+            for axis, t in zip(axes[row], shown, strict=True):
+                show(axis, frames[t])
+            axes[row, 0].set_ylabel(name)
+    for axis, t in zip(axes[0], shown, strict=True):
+        axis.set_title(f"{t}" if t < n_seen else f"{t}, not seen", fontsize=8)
+    figure.suptitle("Held-out clips, and what is drawn from their codes; after the last frame seen, codes go on alone")
+    save(figure, "clips.png")
+    films = np.concatenate([np.concatenate(list(part), axis=2) for part in (true, drawn)], axis=1)
+    pictures = [Image.fromarray(np.round(255 * frame).astype(np.uint8).squeeze()) for frame in films]
+    scale = max(1, 128 // true.shape[2])
+    pictures = [p.resize((p.width * scale, p.height * scale), Image.Resampling.NEAREST) for p in pictures]
+    path = folder / "clips.gif"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=150, loop=0)
+    return [*written, path]

@@ -37,6 +37,7 @@ from sfa_jax.training._signals import StopSignals, stopped
 from sfa_jax.training._slow_autoencoder import SlowAutoencoderJob
 from sfa_jax.training._slow_network import SlowNetworkJob
 from sfa_jax.training._steps import Metrics, TrainState, make_update
+from sfa_jax.training._video_job import VideoAutoencoderJob
 from sfa_jax.training._workdir import OUTPUT_OPTIONS, check_config_file, differences, hold_together, write_json
 
 _log = logging.getLogger("sfa_jax")
@@ -46,6 +47,7 @@ JobClass = (
     | type[ClosedFormJob]
     | type[FinolaJob]
     | type[AutoencoderJob]
+    | type[VideoAutoencoderJob]
     | type[MaskedFinolaJob]
     | type[SlowAutoencoderJob]
 )
@@ -54,6 +56,7 @@ JOBS: dict[str, JobClass] = {
     "closed_form_sfa": ClosedFormJob,
     "finola": FinolaJob,
     "autoencoder": AutoencoderJob,
+    "video_autoencoder": VideoAutoencoderJob,
     "masked_finola": MaskedFinolaJob,
     "slow_autoencoder": SlowAutoencoderJob,
 }

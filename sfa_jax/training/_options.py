@@ -62,6 +62,13 @@ _AUTOENCODER = {
     "corruption.value": _SHARE,
     "corruption.factor": _COUNT,
 }
+_VIDEO = {
+    "data.clip_length": _PAIR,
+    "network.code_size": _COUNT,
+    "network.hidden": _COUNT,
+    "objective.n_future": _COUNT_OR_0,
+    "objective.future_weight": _NOT_NEGATIVE,
+}
 _DRAWING = {
     **{f"decoder.{name}": allowed for name, allowed in _DECODER.items()},
     "decoder.n_free": _COUNT_OR_0,
@@ -150,6 +157,22 @@ def check_autoencoder(config: Any) -> None:
     """
     _check(config, _COMMON | _TRAINING | _AUTOENCODER)
     _check_single_images(config)
+
+
+def check_video(config: Any) -> None:
+    """Raises on the first option of a video autoencoder that is out of its range.
+
+    Raises:
+      InputError: names the option, what was expected and what came.
+    """
+    _check(config, _COMMON | _TRAINING | _VIDEO)
+    _check_length(config.train)
+    length, future = config.data.clip_length, config.objective.n_future
+    if length - future < 2:
+        raise InputError(
+            f"objective.n_future: expected at least two frames of a clip to be left, of data.clip_length = {length} at "
+            f"most {length - 2}, got {future}"
+        )
 
 
 def check_drawing(config: Any) -> None:

@@ -13,10 +13,11 @@ from sfa_jax.training._finola_job import FinolaModel, make_autoencoder
 from sfa_jax.training._masked_job import MaskedModel, make_masked
 from sfa_jax.training._model import SlowModel, make_network
 from sfa_jax.training._slow_autoencoder import SlowDrawer, make_slow_autoencoder
+from sfa_jax.training._video_job import VideoModel, make_video_autoencoder
 
 _log = logging.getLogger("sfa_jax")
 
-FrameModel = SlowModel | ClosedFormModel | FinolaModel | AutoencoderModel | MaskedModel
+FrameModel = SlowModel | ClosedFormModel | FinolaModel | AutoencoderModel | MaskedModel | VideoModel
 
 
 def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[FrameModel, ConfigDict]:
@@ -57,6 +58,10 @@ def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[FrameModel,
         return AutoencoderModel(plain, variables, state["readout"], data["frame_shape"]), config
     if config.get("job") == "masked_finola":
         return MaskedModel(make_masked(config.network), variables, state["readout"], data["frame_shape"]), config
+    if config.get("job") == "video_autoencoder":
+        return VideoModel(
+            make_video_autoencoder(config.network), variables, state["readout"], data["frame_shape"]
+        ), config
     network = make_network(config.network)
     if config.get("job") == "slow_autoencoder":
         autoencoder = make_slow_autoencoder(config, network)
