@@ -1,8 +1,8 @@
 """A recurrent autoencoder of video: one code a frame, which remembers; it draws the frames, and goes on after the last.
 
 h_t = f(x_t, h_{t-1}), x^_t = g(h_t, x^_{t-1}), with convolutions and LSTMs for f and g, or one plain cell each.
-Srivastava et al., "Unsupervised learning of video representations using LSTMs", ICML 2015. README.md lists which function
-computes which equation.
+Srivastava et al., "Unsupervised learning of video representations using LSTMs", ICML 2015. README.md lists which
+function computes which equation.
 
     python train.py --config=configs/video_autoencoder.py            the embedded room, at 32x32 pixels
     python train.py --config=configs/video_autoencoder.py:plain      h_t = s(W_1 x_t + U_1 h_{t-1} + b_1), and so back
