@@ -10,8 +10,8 @@ computes which equation.
     python train.py --config=configs/masked_finola.py:smoke      seconds; shows that everything runs, nothing else
 
 Linear probe of 128 features of held-out frames of the room, R^2 of x, z, cos(heading), sin(heading), 3 seeds: 0.985,
-0.977, 0.949, 0.949; PCA of as many numbers 0.873, 0.924, 0.956, 0.951; untrained 0.939, 0.919, 0.774, 0.817. PSNR of what
-is masked: 14.8 dB, by the mean image 13.1. 4 minutes on 2 CPU cores (AMD EPYC).
+0.977, 0.949, 0.949; PCA of as many numbers 0.873, 0.924, 0.956, 0.951; untrained 0.939, 0.918, 0.774, 0.817. PSNR of
+what is masked: 14.8 dB, by the mean image 13.1. 4 minutes on 2 CPU cores (AMD EPYC).
 """
 
 from ml_collections import ConfigDict
