@@ -209,6 +209,15 @@ class AutoencoderModel(ImageModel):
         of the codes of training images (`autoencoders.CodeDistribution`).
     """
 
+    def __init__(self, network: Autoencoder, variables: Any, readout: dict[str, Any], frame_shape: tuple[int, ...]):
+        super().__init__(network, variables, readout, frame_shape)
+
+        def both(params: Any, x: jax.Array) -> jax.Array:
+            mean, log_variance = map(jnp.asarray, network.posterior(params, x))
+            return jnp.concatenate([mean, log_variance], axis=1)
+
+        self._posterior = jax.jit(both)  # of Gaussian codes
+
     def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
         """Codes `[n, code_size]`: Gaussian ones from their prior, others from the distribution of training codes."""
         key = jax.random.key(seed)
@@ -244,10 +253,9 @@ class AutoencoderModel(ImageModel):
     def posterior(self, frames: np.ndarray) -> autoencoders.Posterior:
         """Means and logarithms of the variances `[n, code_size]` of the codes of images; None where they have none."""
         check_frames(frames, self.frame_shape)
-        encode = jax.jit(self.network.posterior)
         if self.network.code != "gaussian":
             return autoencoders.Posterior(self(frames), None)
-        both = in_chunks(lambda x: jnp.concatenate(encode(self.variables["params"], x), axis=1), frames, _CHUNK)
+        both = in_chunks(lambda x: self._posterior(self.variables["params"], x), frames, _CHUNK)
         return autoencoders.Posterior(*np.split(both, 2, axis=1))
 
 

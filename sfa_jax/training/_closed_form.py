@@ -56,7 +56,6 @@ class ClosedFormJob(MeasuredJob):
     def __init__(self, config: Any, inputs: Inputs):
         self._options = config.sfa
         super().__init__(config, inputs, config.sfa.n_components)
-        self._frame_shape = inputs.store.shape
         self._n_pixels = math.prod(self._frame_shape)
         self._n_inputs = min(config.sfa.n_inputs, self._n_pixels)
         self._n_expanded = n_monomials(self._n_inputs, config.sfa.degree)

@@ -16,7 +16,7 @@ from sfa_jax.training._chunks import check_frames, in_chunks
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import Codes, Measured, MeasuredJob, Readout, check_baselines
 from sfa_jax.training._options import check_masked
-from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_optimizer, new_state, steps_of
+from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_optimizer, steps_of
 
 _CHUNK = 64  # images encoded at once
 _MEASURED = 512  # held-out images whose masked cells are predicted
@@ -44,7 +44,6 @@ class MaskedFinolaJob(MeasuredJob):
     def __init__(self, config: Any, inputs: Inputs):
         self._network = make_masked(config.network)
         super().__init__(config, inputs, self._network.dim)
-        self._frame_shape = inputs.store.shape
         self.n_steps = steps_of(config.train, inputs.sampler)
         try:
             self._network.grid(self._frame_shape)
@@ -66,10 +65,7 @@ class MaskedFinolaJob(MeasuredJob):
         make_optimizer(config.train, n_steps=1)
 
     def init(self) -> TrainState:
-        init_key, step_key = jax.random.split(jax.random.key(self._config.seed))
-        variables = self._network.init(init_key, self._frame_shape)
-        readout = {"mean": jnp.zeros(self._dim), "matrix": jnp.eye(self._dim)}
-        return new_state(step_key, variables, self._optimizer, readout)
+        return self._begin(self._network, self._optimizer)
 
     def evaluate(self, state: TrainState, *, final: bool) -> tuple[Readout, Measured, dict[str, float]]:
         """Solves the readout on the training frames, and measures the loss on the held-out ones.
@@ -81,9 +77,8 @@ class MaskedFinolaJob(MeasuredJob):
         measured = self._measure(model, final)
         images = self._held_out_images(_MEASURED)
         errors = np.asarray(masked_loss(model.predict(images), images))
-        readout = {"mean": np.asarray(measured.readout.mean), "matrix": np.asarray(measured.readout.components).T}
         metrics = {"loss": float(errors.mean()), "effective_rank": evaluation.effective_rank_of(measured.held_out[0])}
-        return readout, measured, metrics
+        return self._readout(measured), measured, metrics
 
     def finish(
         self,

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from sfa_jax import evaluation
 from sfa_jax._errors import InputError
 from sfa_jax.slowness import LinearSFA, memory_reliance, shuffle_control_delta
 from sfa_jax.training._embeddings import write_embeddings
 from sfa_jax.training._inputs import Inputs
-from sfa_jax.training._steps import TrainState
+from sfa_jax.training._steps import TrainState, new_state
 
 _log = logging.getLogger("sfa_jax")
 
@@ -76,7 +77,7 @@ class MeasuredJob:
     baselines: tuple[str, ...] = ("pca", "linear_sfa", "quadratic_sfa")
 
     def __init__(self, config: Any, inputs: Inputs, dim: int):
-        self._config, self._runs, self._dim = config, inputs.runs, dim
+        self._config, self._runs, self._dim, self._frame_shape = config, inputs.runs, dim, inputs.store.shape
         parts = [
             (Part(i, 0, s.train_stop), Part(i, s.held_out_start, len(inputs.runs[i])))
             for i, s in enumerate(inputs.splits)
@@ -85,6 +86,18 @@ class MeasuredJob:
         self._held_out = [held_out for _, held_out in parts if held_out.start < held_out.stop]
         self._n_held_out = sum(part.stop - part.start for part in self._held_out)
         self._held_out = self._held_out or self._train  # nothing to hold out: said at the start, and counted as 0
+
+    def _begin(self, network: Any, optimizer: optax.GradientTransformation) -> TrainState:
+        """The state before the first step of a network without a carry."""
+        init_key, step_key = jax.random.split(jax.random.key(self._config.seed))
+        variables = network.init(init_key, self._frame_shape)
+        readout = {"mean": jnp.zeros(self._dim), "matrix": jnp.eye(self._dim)}
+        return new_state(step_key, variables, optimizer, readout)
+
+    @staticmethod
+    def _readout(measured: "Measured") -> Readout:
+        """What a finished run keeps: its code is (y - mean) @ matrix."""
+        return {"mean": np.asarray(measured.readout.mean), "matrix": np.asarray(measured.readout.components).T}
 
     def _model(self, state: TrainState) -> Model:
         raise NotImplementedError

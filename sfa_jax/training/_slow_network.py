@@ -35,7 +35,7 @@ class SlowNetworkJob(MeasuredJob):
 
     def __init__(self, config: Any, inputs: Inputs):
         super().__init__(config, inputs, config.network.dim)
-        self._batch_size, self._frame_shape = inputs.sampler.batch_size, inputs.store.shape
+        self._batch_size = inputs.sampler.batch_size
         self.n_steps = steps_of(config.train, inputs.sampler)
         self._network = make_network(config.network)
         self._objective = make_objective(config.objective, config.network.dim)
@@ -79,9 +79,8 @@ class SlowNetworkJob(MeasuredJob):
         reset = np.zeros(y.shape[:2], bool)
         reset[0, np.cumsum([0, *(len(part) for part in measured.held_out[:-1])])] = True
         loss, _ = self._loss(y, np.ones_like(reset), reset)
-        readout = {"mean": np.asarray(measured.readout.mean), "matrix": np.asarray(measured.readout.components).T}
         metrics = {"loss": float(loss), "effective_rank": evaluation.effective_rank_of(y[0])}
-        return readout, measured, metrics
+        return self._readout(measured), measured, metrics
 
     def _model(self, state: TrainState) -> SlowModel:
         variables = {"params": state.params, "batch_stats": state.batch_stats}

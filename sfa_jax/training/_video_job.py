@@ -16,7 +16,7 @@ from sfa_jax.training._chunks import check_frames, in_chunks
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import Measured, MeasuredJob, Readout, check_baselines
 from sfa_jax.training._options import check_video
-from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_optimizer, new_state, steps_of
+from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_optimizer, steps_of
 
 _CHUNK = 128  # frames encoded at once
 _CLIPS = 16  # clips drawn at once
@@ -45,7 +45,6 @@ class VideoAutoencoderJob(MeasuredJob):
     def __init__(self, config: Any, inputs: Inputs):
         self._network = make_video_autoencoder(config.network)
         super().__init__(config, inputs, self._network.code_size)
-        self._frame_shape = inputs.store.shape
         try:
             self._network.check(self._frame_shape)
         except ValueError as error:
@@ -68,10 +67,7 @@ class VideoAutoencoderJob(MeasuredJob):
         make_optimizer(config.train, n_steps=1)
 
     def init(self) -> TrainState:
-        init_key, step_key = jax.random.split(jax.random.key(self._config.seed))
-        variables = self._network.init(init_key, self._frame_shape)
-        readout = {"mean": jnp.zeros(self._dim), "matrix": jnp.eye(self._dim)}
-        return new_state(step_key, variables, self._optimizer, readout)
+        return self._begin(self._network, self._optimizer)
 
     def evaluate(self, state: TrainState, *, final: bool) -> tuple[Readout, Measured, dict[str, float]]:
         """Solves the readout on the training frames, and measures the loss on held-out clips.
@@ -87,9 +83,8 @@ class VideoAutoencoderJob(MeasuredJob):
         error = np.mean((drawn - true[:, : self._context]) ** 2) + self._config.objective.future_weight * np.mean(
             (future - true[:, self._context :]) ** 2
         )
-        readout = {"mean": np.asarray(measured.readout.mean), "matrix": np.asarray(measured.readout.components).T}
         metrics = {"loss": float(error), "effective_rank": evaluation.effective_rank_of(measured.held_out[0])}
-        return readout, measured, metrics
+        return self._readout(measured), measured, metrics
 
     def finish(
         self,
