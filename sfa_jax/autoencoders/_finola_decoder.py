@@ -62,10 +62,8 @@ class FinolaDecoder:
         }
         check_choices(self, choices)
         least = 2 if self.start == "random" else 4
-        check_sizes(
-            self, {"n_paths": 1, "channels": least, "map_size": 1, "hidden": 1, "blocks": 0, "hidden_pixels": 1}
-        )
-        check_sizes(self, {"dense_channels": 1})
+        ones = dict.fromkeys(("n_paths", "map_size", "hidden", "hidden_pixels", "dense_channels"), 1)
+        check_sizes(self, ones | {"channels": least, "blocks": 0})
         if self.start == "random":
             return
         if self.generator not in ("finola", "linear") or self.speeds != "free":

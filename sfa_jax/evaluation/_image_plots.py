@@ -22,6 +22,8 @@ def plot_images(
     images: np.ndarray,
     drawn: Mapping[str, Callable[[np.ndarray], np.ndarray]],
     records: Sequence[Mapping[str, Any]],
+    *,
+    loss_name: str = "mean squared error",
 ) -> list[Path]:
     """Draws `reconstructions.png` and `losses.png`.
 
@@ -30,6 +32,7 @@ def plot_images(
       images: held-out ones, `[n, height, width, channel]` uint8.
       drawn: by name, functions from images to reconstructions in [0, 1].
       records: the lines of the metrics file.
+      loss_name: of what was trained and measured.
 
     Returns:
       The files written.
@@ -37,7 +40,7 @@ def plot_images(
     written = plot_reconstructions(folder, images, drawn)
     if any(record.get("split") == "train" for record in records):
         plt, save, more = open_folder(folder)
-        save(draw_losses(plt, records, "mean squared error"), "losses.png")
+        save(draw_losses(plt, records, loss_name), "losses.png")
         written += more
     return written
 

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from sfa_jax.finola._march import How, Lane, march
 from sfa_jax.finola._neighbours import grow_from_neighbours
 from sfa_jax.finola._norm import EPSILON, as_vectors, check_epsilon
-from sfa_jax.finola._params import FinolaParams, Matrices, is_whole, matrices
+from sfa_jax.finola._params import FinolaParams, Matrices, channels_of, is_whole, matrices
 
 Order = Literal["average", "x_first", "y_first", "neighbours"]
 ORDERS = ("average", "x_first", "y_first", "neighbours")
@@ -171,7 +171,7 @@ def check_channels(params: FinolaParams, q: jax.Array) -> None:
     Raises:
       ValueError: they have another number of channels.
     """
-    channels = matrices(params).right.shape[0]
+    channels = channels_of(params)
     if q.shape[-1] != channels:
         raise ValueError(f"q: expected a last axis of {channels} channels as the parameters have, got {q.shape}")
 

@@ -126,6 +126,16 @@ def matrices(params: FinolaParams) -> Matrices:
     return Matrices(a, _as_matrix(params.a_minus, params.basis), b, _as_matrix(params.b_minus, params.basis))
 
 
+def channels_of(params: FinolaParams) -> int:
+    """C, without making any matrix.
+
+    Raises:
+      ValueError: the shapes do not fit each other.
+    """
+    _check(params)
+    return params.a.shape[-1] + (params.basis is not None)
+
+
 def zero_mean_basis(channels: int) -> np.ndarray:
     """An orthonormal basis U `[channels, channels - 1]` of the vectors whose channels sum to 0 (Helmert's), float64.
 

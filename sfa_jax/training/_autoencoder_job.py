@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,16 @@ class AutoencoderJob(ImageJob):
     def _readout(self, codes: np.ndarray) -> dict[str, np.ndarray]:
         fitted = jax.jit(autoencoders.fit_code_distribution)(codes)
         return super()._readout(codes) | {name: np.asarray(x) for name, x in fitted._asdict().items()}
+
+    @staticmethod
+    def restore(config: Any, state: Mapping[str, Any], frame_shape: tuple[int, ...]) -> "AutoencoderModel":
+        """What a run has learned, from the state that its checkpoint holds."""
+        variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
+        return AutoencoderModel(make_plain_autoencoder(config.network), variables, state["readout"], frame_shape)
+
+    @property
+    def _loss_name(self) -> str:
+        return "loss, nats an image" if self._network.likelihood == "bernoulli" else "loss, squared error an image"
 
     @property
     def _name(self) -> str:

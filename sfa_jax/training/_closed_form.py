@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -77,6 +77,11 @@ class ClosedFormJob(MeasuredJob):
         """
         check_closed_form(config)
         check_baselines(config, ClosedFormJob.baselines)
+
+    @staticmethod
+    def restore(config: Any, state: Mapping[str, Any], frame_shape: tuple[int, ...]) -> "ClosedFormModel":
+        """What a run has learned, from the state that its checkpoint holds."""
+        return ClosedFormModel(state["params"], config.sfa.degree, state["readout"], frame_shape)
 
     def init(self) -> TrainState:
         return jax.jit(self._empty)()  # jitted, every array has memory of its own, to be donated

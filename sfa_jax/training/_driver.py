@@ -23,43 +23,18 @@ import numpy as np
 from sfa_jax._errors import InputError
 from sfa_jax.data import Batch
 from sfa_jax.training._agreement import agree_on_frames, check_same_config
-from sfa_jax.training._autoencoder_job import AutoencoderJob
 from sfa_jax.training._checkpoints import Checkpoints
-from sfa_jax.training._closed_form import ClosedFormJob
-from sfa_jax.training._finola_job import FinolaJob
 from sfa_jax.training._inputs import Inputs, load_inputs
-from sfa_jax.training._masked_job import MaskedFinolaJob
+from sfa_jax.training._jobs import job_of
 from sfa_jax.training._mesh import Devices, local
 from sfa_jax.training._metrics import MetricsFile, mean_rate
 from sfa_jax.training._processes import Processes
 from sfa_jax.training._progress import Progress
 from sfa_jax.training._signals import StopSignals, stopped
-from sfa_jax.training._slow_autoencoder import SlowAutoencoderJob
-from sfa_jax.training._slow_network import SlowNetworkJob
 from sfa_jax.training._steps import Metrics, TrainState, make_update
-from sfa_jax.training._video_job import VideoAutoencoderJob
 from sfa_jax.training._workdir import OUTPUT_OPTIONS, check_config_file, differences, hold_together, write_json
 
 _log = logging.getLogger("sfa_jax")
-
-JobClass = (
-    type[SlowNetworkJob]
-    | type[ClosedFormJob]
-    | type[FinolaJob]
-    | type[AutoencoderJob]
-    | type[VideoAutoencoderJob]
-    | type[MaskedFinolaJob]
-    | type[SlowAutoencoderJob]
-)
-JOBS: dict[str, JobClass] = {
-    "slow_network": SlowNetworkJob,
-    "closed_form_sfa": ClosedFormJob,
-    "finola": FinolaJob,
-    "autoencoder": AutoencoderJob,
-    "video_autoencoder": VideoAutoencoderJob,
-    "masked_finola": MaskedFinolaJob,
-    "slow_autoencoder": SlowAutoencoderJob,
-}
 
 
 class Job(Protocol):
@@ -112,7 +87,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
       Stopped: a signal asked for the end; the state is saved.
     """
     workdir = Path(workdir)
-    kind = _job_of(config)
+    kind = job_of(config)
     kind.check(config)
     with StopSignals() as signals, Processes(signals) as processes:
         check_same_config(config, processes)
@@ -123,12 +98,6 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
             job = kind(config, inputs)
             with signals.held(), Checkpoints(workdir / "checkpoints") as checkpoints:
                 return _run(job, config, workdir, inputs, in_memory, checkpoints, signals, processes)
-
-
-def _job_of(config: Any) -> JobClass:
-    if config.job not in JOBS:
-        raise InputError(f"job: expected one of {tuple(JOBS)}, got {config.job!r}")
-    return JOBS[config.job]
 
 
 def _run(

@@ -1,6 +1,6 @@
 """The job of FINOLA as an autoencoder of images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,12 @@ class FinolaJob(ImageJob):
         check_baselines(config, FinolaJob.baselines)
         make_autoencoder(config.network)
         make_optimizer(config.train, n_steps=1)
+
+    @staticmethod
+    def restore(config: Any, state: Mapping[str, Any], frame_shape: tuple[int, ...]) -> "FinolaModel":
+        """What a run has learned, from the state that its checkpoint holds."""
+        variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
+        return FinolaModel(make_autoencoder(config.network), variables, state["readout"], frame_shape)
 
     @property
     def _name(self) -> str:

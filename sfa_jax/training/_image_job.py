@@ -131,12 +131,17 @@ class ImageJob:
         codes = [model(run.frames) for run in self._runs]
         write_embeddings(workdir / "embeddings.npz", codes, self._runs, self._is_held_out)
         if self._config.evaluation.plots:
-            evaluation.plot_images(workdir / "plots", self._held_out, drawn, records)
+            evaluation.plot_images(workdir / "plots", self._held_out, drawn, records, loss_name=self._loss_name)
         return summary | self._own_measures(state, model, codes, workdir, poll)
 
     def _readout(self, codes: np.ndarray) -> Readout:
         """What a finished run keeps of the codes `[n, code_size]` of training images."""
         return {"mean": codes.mean(axis=0), "deviation": codes.std(axis=0)}
+
+    @property
+    def _loss_name(self) -> str:
+        """Of the loss, in pictures."""
+        return "mean squared error"
 
     @property
     def _name(self) -> str:

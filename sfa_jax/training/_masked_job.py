@@ -64,6 +64,12 @@ class MaskedFinolaJob(MeasuredJob):
         make_masked(config.network)
         make_optimizer(config.train, n_steps=1)
 
+    @staticmethod
+    def restore(config: Any, state: Mapping[str, Any], frame_shape: tuple[int, ...]) -> "MaskedModel":
+        """What a run has learned, from the state that its checkpoint holds."""
+        variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
+        return MaskedModel(make_masked(config.network), variables, state["readout"], frame_shape)
+
     def init(self) -> TrainState:
         return self._begin(self._network, self._optimizer)
 

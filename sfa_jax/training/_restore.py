@@ -2,22 +2,28 @@
 
 import logging
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from sfa_jax._errors import InputError
-from sfa_jax.training._autoencoder_job import AutoencoderModel, make_plain_autoencoder
 from sfa_jax.training._checkpoints import Checkpoints
-from sfa_jax.training._closed_form import ClosedFormModel
-from sfa_jax.training._finola_job import FinolaModel, make_autoencoder
-from sfa_jax.training._masked_job import MaskedModel, make_masked
-from sfa_jax.training._model import SlowModel, make_network
-from sfa_jax.training._slow_autoencoder import SlowDrawer, make_slow_autoencoder
-from sfa_jax.training._video_job import VideoModel, make_video_autoencoder
+from sfa_jax.training._jobs import job_of
 
 _log = logging.getLogger("sfa_jax")
 
-FrameModel = SlowModel | ClosedFormModel | FinolaModel | AutoencoderModel | MaskedModel | VideoModel
+
+class FrameModel(Protocol):
+    """The function from frames to code; each job's own can do more.
+
+    Attributes:
+      frame_shape: `(height, width, channel)` of the frames it takes.
+    """
+
+    frame_shape: tuple[int, ...]
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray: ...
 
 
 def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[FrameModel, ConfigDict]:
@@ -48,25 +54,7 @@ def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[FrameModel,
             folder / str(step), step, readout, workdir,
         )  # fmt: skip
     config = ConfigDict(config)
-    if config.get("job") == "closed_form_sfa":
-        return ClosedFormModel(state["params"], config.sfa.degree, state["readout"], data["frame_shape"]), config
-    variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
-    if config.get("job") == "finola":
-        return FinolaModel(make_autoencoder(config.network), variables, state["readout"], data["frame_shape"]), config
-    if config.get("job") == "autoencoder":
-        plain = make_plain_autoencoder(config.network)
-        return AutoencoderModel(plain, variables, state["readout"], data["frame_shape"]), config
-    if config.get("job") == "masked_finola":
-        return MaskedModel(make_masked(config.network), variables, state["readout"], data["frame_shape"]), config
-    if config.get("job") == "video_autoencoder":
-        return VideoModel(
-            make_video_autoencoder(config.network), variables, state["readout"], data["frame_shape"]
-        ), config
-    network = make_network(config.network)
-    if config.get("job") == "slow_autoencoder":
-        autoencoder = make_slow_autoencoder(config, network)
-        return SlowDrawer(autoencoder, variables, state["readout"], data["frame_shape"]), config
-    return SlowModel(network, variables, state["readout"], data["frame_shape"]), config
+    return job_of(config).restore(config, state, data["frame_shape"]), config
 
 
 def restore_model(workdir: str | Path, *, best: bool = False) -> FrameModel:

@@ -53,6 +53,13 @@ class SlowAutoencoderJob(SlowNetworkJob):
         self._optimizer = make_wave_optimizer(config.train, self.n_steps, start=self._autoencoder.decoder.start)
         self.update = make_gradient_step(self._loss_of_batch, self._optimizer)
 
+    @staticmethod
+    def restore(config: Any, state: Mapping[str, Any], frame_shape: tuple[int, ...]) -> "SlowDrawer":
+        """What a run has learned, from the state that its checkpoint holds."""
+        variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
+        autoencoder = make_slow_autoencoder(config, make_network(config.network))
+        return SlowDrawer(autoencoder, variables, state["readout"], frame_shape)
+
     def init(self) -> TrainState:
         init_key, step_key = jax.random.split(jax.random.key(self._config.seed))
         images = self._training_frames() if self._autoencoder.decoder.start == "fitted_waves" else None
@@ -73,11 +80,14 @@ class SlowAutoencoderJob(SlowNetworkJob):
         make_slow_autoencoder(config, make_network(config.network))
 
     def evaluate(self, state: TrainState, *, final: bool) -> tuple[Readout, Measured, dict[str, float]]:
-        """As the slow network's; the loss is that of slowness, and the PSNR that of drawn held-out frames."""
+        """As the slow network's; the loss is that of slowness and of drawn held-out frames, weighted as in training."""
         readout, measured, metrics = super().evaluate(state, final=final)
         frames = self._held_out_frames()
         drawn = self._model(state).reconstruct(frames)
-        return readout, measured, metrics | {"psnr": float(evaluation.psnr(drawn, frames / np.float32(255)).mean())}
+        true = frames / np.float32(255)
+        error = float(np.asarray(reconstruction_loss(drawn, true)).mean())
+        metrics["loss"] += self._config.objective.reconstruction_weight * error
+        return readout, measured, metrics | {"psnr": float(evaluation.psnr(drawn, true).mean())}
 
     def finish(
         self,

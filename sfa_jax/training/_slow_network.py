@@ -1,5 +1,6 @@
 """The job of neural slow feature analysis: what is trained, and how its state is measured."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -61,6 +62,12 @@ class SlowNetworkJob(MeasuredJob):
         make_network(config.network)
         make_objective(config.objective, config.network.dim)
         make_optimizer(config.train, n_steps=1)
+
+    @staticmethod
+    def restore(config: Any, state: Mapping[str, Any], frame_shape: tuple[int, ...]) -> "SlowModel":
+        """What a run has learned, from the state that its checkpoint holds."""
+        variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
+        return SlowModel(make_network(config.network), variables, state["readout"], frame_shape)
 
     def init(self) -> TrainState:
         return self._init(jax.random.key(self._config.seed))

@@ -66,6 +66,12 @@ class VideoAutoencoderJob(MeasuredJob):
         make_video_autoencoder(config.network)
         make_optimizer(config.train, n_steps=1)
 
+    @staticmethod
+    def restore(config: Any, state: Mapping[str, Any], frame_shape: tuple[int, ...]) -> "VideoModel":
+        """What a run has learned, from the state that its checkpoint holds."""
+        variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
+        return VideoModel(make_video_autoencoder(config.network), variables, state["readout"], frame_shape)
+
     def init(self) -> TrainState:
         return self._begin(self._network, self._optimizer)
 
