@@ -51,9 +51,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.objective.beta = 1.0  # of the divergence of Gaussian codes
 
     config.corruption = ConfigDict()
-    config.corruption.name = (
-        "none"  # or "gaussian_noise", "masking_noise", "salt_and_pepper", "random_erase", "downsample"
-    )
+    # One or more of "none", "gaussian_noise", "masking_noise", "salt_and_pepper", "random_erase", "downsample"; each
+    # image has one of them.
+    config.corruption.names = ("none",)
     config.corruption.sigma = 0.3  # of the noise, in units of the image's range
     config.corruption.share = 0.5  # of pixels that are masked, or salt and pepper
     config.corruption.size = 10  # pixels a side of what is erased
@@ -69,7 +69,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.evaluation.baselines = ("pca", "dct")
 
     if "denoising" in chosen:
-        config.corruption.name = "gaussian_noise"
+        config.corruption.names = ("gaussian_noise",)
     if "variational" in chosen:
         config.network.code = "gaussian"
         config.network.code_size = 16

@@ -9,6 +9,7 @@ from sfa_jax.autoencoders._autoencoder import Posterior as Posterior
 from sfa_jax.autoencoders._corruptions import downsample as downsample
 from sfa_jax.autoencoders._corruptions import gaussian_noise as gaussian_noise
 from sfa_jax.autoencoders._corruptions import masking_noise as masking_noise
+from sfa_jax.autoencoders._corruptions import one_of as one_of
 from sfa_jax.autoencoders._corruptions import random_erase as random_erase
 from sfa_jax.autoencoders._corruptions import salt_and_pepper as salt_and_pepper
 from sfa_jax.autoencoders._finola_decoder import GENERATORS as GENERATORS
@@ -68,6 +69,7 @@ __all__ = [
     "l1_penalty",
     "masked_loss",
     "masking_noise",
+    "one_of",
     "random_erase",
     "recolour",
     "reconstruction_loss",

@@ -18,7 +18,7 @@ from sfa_jax.autoencoders._losses import (
     kl_to_standard_normal,
     l1_penalty,
 )
-from sfa_jax.nets import POOL_KINDS, conv2d, conv_transpose2d, pool2d
+from sfa_jax.nets import POOL_KINDS, conv2d, conv_transpose2d, pool2d, transposed_init
 
 BODIES = ("dense", "convolutional")
 ACTIVATIONS = ("relu", "sigmoid")
@@ -247,8 +247,7 @@ class _Decoder(nn.Module):
         x = jax.nn.relu(_dense("relu", grid[0] * grid[1] * grid[2], "map")(x)).reshape(-1, *grid)
         outputs = (*reversed(sizes.channels[:-1]), image_channels)
         for k, features in enumerate(outputs):
-            # A pixel of the output is reached by a quarter of the kernel: as much variance as of a 2x2 kernel.
-            init = nn.initializers.variance_scaling(8.0 if k + 1 < len(outputs) else 4.0, "fan_in", "normal")
+            init = transposed_init(relu=k + 1 < len(outputs))
             kernel = self.param(f"up_{k}_kernel", init, (4, 4, x.shape[-1], features))
             bias = self.param(f"up_{k}_bias", nn.initializers.zeros, (features,))
             x = conv_transpose2d(x, kernel) + bias[None, None, None]

@@ -4,7 +4,7 @@ All take images `[n, height, width, channel]`, floating point in [0, 1], and giv
 Every image has a corruption of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -156,6 +156,40 @@ def downsample(images: ArrayLike, *, factor: int = 2) -> jax.Array:
     squares = x.reshape(n, height // factor, factor, width // factor, factor, channel)
     means = jnp.mean(squares, axis=(2, 4), keepdims=True)
     return jnp.broadcast_to(means, squares.shape).reshape(x.shape)
+
+
+def one_of(
+    key: jax.Array, images: ArrayLike, *, corruptions: Sequence[Callable[[jax.Array, jax.Array], jax.Array]]
+) -> jax.Array:
+    """Each image in one of several corruptions, drawn with equal probability: one network learns to undo them all.
+
+    Args:
+      key: random key.
+      images: as this module says.
+      corruptions: each `(key, images) -> images`, one or more.
+
+    Returns:
+      As this module says.
+
+    Raises:
+      TypeError: the images are not floating point.
+      ValueError: they are not `[n, height, width, channel]`, or there is no corruption.
+
+    >>> clear, black = (lambda key, x: x), (lambda key, x: 0 * x)
+    >>> one_of(jax.random.key(0), jnp.ones((1000, 1, 1, 1)), corruptions=[clear, black]).mean().round(1).item()
+    0.5
+    """
+    x = _checked(images)
+    if not corruptions:
+        raise ValueError("corruptions: expected one or more, got none")
+    if len(corruptions) == 1:
+        return corruptions[0](key, x)
+    which_key, *keys = jax.random.split(key, 1 + len(corruptions))
+    which = jax.random.randint(which_key, (len(x), 1, 1, 1), 0, len(corruptions))
+    made = x
+    for k, (one_key, corrupt) in enumerate(zip(keys, corruptions, strict=True)):
+        made = jnp.where(which == k, corrupt(one_key, x), made)
+    return made
 
 
 def _checked(images: ArrayLike) -> jax.Array:

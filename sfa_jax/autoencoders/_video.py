@@ -10,7 +10,17 @@ import numpy as np
 
 from sfa_jax.autoencoders._finola_decoder import check_choices, check_sizes
 from sfa_jax.autoencoders._image_autoencoder import as_float
-from sfa_jax.nets import CELLS, cell_scan, cell_step, conv2d, conv_transpose2d, init_cell, init_cell_carry, pool2d
+from sfa_jax.nets import (
+    CELLS,
+    cell_scan,
+    cell_step,
+    conv2d,
+    conv_transpose2d,
+    init_cell,
+    init_cell_carry,
+    pool2d,
+    transposed_init,
+)
 
 _BODIES = ("dense", "convolutional")
 _LOOK = 8  # pixels a side that the drawn frame is averaged to before a convolutional decoder sees it again
@@ -39,9 +49,10 @@ class VideoAutoencoder:
 
     With `cell="plain"` and `body="dense"` these are h_t = s(W_1 x_t + U_1 h_{t-1} + b_1) and
     x^_t = s(W_2 h_t + U_2 x^_{t-1} + b_2); U_2 has a weight for every two numbers of a frame, so frames must be small.
-    With `body="convolutional"` f sees what convolutions make of the frame, and the decoder's cell makes what transposed
-    convolutions draw. After the last frame codes go on by themselves, h_{t+1} = h_t + m(h_t, h_t - h_{t-1}), m a
-    multilayer perceptron, and are drawn as before.
+    Otherwise the decoder's cell sees h_t and the frame before, and the frame is drawn from its output beside h_t. With
+    `body="convolutional"` f sees what convolutions make of the frame, and transposed convolutions draw. After the last
+    frame codes go on by themselves, h_{t+1} = h_t + m(h_t, h_t - h_{t-1}), m a multilayer perceptron, and are drawn as
+    before.
 
     Attributes:
       code_size: numbers of a code.
@@ -106,11 +117,14 @@ class VideoAutoencoder:
             factor = 2**n
             n_features = height // factor * (width // factor) * self.channels[-1]
             n_seen = _LOOK**2 * image_channels
-            params["map"] = _layer(he(next(keys), (self.hidden, n_features)))
+            params["map"] = _layer(he(next(keys), (self.hidden + self.code_size, n_features)))
             outputs = (*reversed(self.channels), image_channels)
-            params["ups"] = {f"{k}": _layer(he(next(keys), (4, 4, outputs[k], outputs[k + 1]))) for k in range(n)}
+            params["ups"] = {
+                f"{k}": _layer(transposed_init(relu=k + 1 < n)(next(keys), (4, 4, outputs[k], outputs[k + 1])))
+                for k in range(n)
+            }
         elif not self._draws_itself:
-            params["pixels"] = _layer(lecun(next(keys), (self.hidden, n_pixels)))
+            params["pixels"] = _layer(lecun(next(keys), (self.hidden + self.code_size, n_pixels)))
         units = n_pixels if self._draws_itself else self.hidden
         params["encoder"] = init_cell(next(keys), n_features, self.code_size, kind=self.cell)
         inputs = self.code_size if self._draws_itself else self.code_size + n_seen
@@ -181,7 +195,7 @@ class VideoAutoencoder:
             else:
                 inputs = jnp.concatenate([now[0], self._look(drawn)], axis=1)
                 cell, u = cell_step(params["decoder"], cell, inputs, kind=self.cell)
-                drawn = self._draw(params, u, drawn.shape[1:])
+                drawn = self._draw(params, jnp.concatenate([u, now[0]], axis=1), drawn.shape[1:])
             return (cell, drawn if teacher is None else now[2]), drawn
 
         moved = [jnp.moveaxis(x, 1, 0) for x in (h, keep, *(() if teacher is None else (teacher,)))]
@@ -222,9 +236,11 @@ class VideoAutoencoder:
         return self.decode(params, self.advance(params, h[:, -2], h[:, -1], n_steps), carry)[0]
 
     def _features(self, params: Any, x: jax.Array) -> jax.Array:
-        for k in range(len(self.channels) if self.body == "convolutional" else 0):
-            block = params["blocks"][f"{k}"]
-            x = pool2d(jax.nn.relu(conv2d(x, block["kernel"], stride=1) + block["bias"][None, None, None]))
+        if self.body == "convolutional":
+            x = 2 * x - 1
+            for k in range(len(self.channels)):
+                block = params["blocks"][f"{k}"]
+                x = pool2d(jax.nn.relu(conv2d(x, block["kernel"], stride=1) + block["bias"][None, None, None]))
         return x.reshape(len(x), -1)
 
     def _look(self, drawn: jax.Array) -> jax.Array:

@@ -15,7 +15,7 @@ class Probe(NamedTuple):
       weights: `[code_size, n_classes]`.
       offset: `[n_classes]`.
       classes: `[n_classes]`, the labels.
-      penalty: that leave-one-out chose.
+      penalty: that leaving one out chose.
     """
 
     mean: np.ndarray
@@ -31,16 +31,18 @@ class Probe(NamedTuple):
 
 
 def fit_probe(codes: np.ndarray, labels: np.ndarray, unlabelled: np.ndarray | None = None) -> Probe:
-    """Ridge regression from standardised codes to one-hot classes; the penalty is the best of 33 by leave-one-out.
+    """Ridge regression from codes to one-hot classes; its penalty, and its scaling of the codes, are the best of 66.
 
     W = (Z'Z + n a I)^-1 Z'Y; leaving one out, its error is (Y - Z W) / (1 - h), h the diagonal of Z (Z'Z + n a I)^-1 Z'
 
-    Exact, and without random numbers or a step size, so that codes of any kind are treated alike.
+    Z are the codes divided by the deviation of each number, or all by one: neither suits all codes (the last principal
+    components are noise, which the first way makes as large as the first ones), and the error of leaving one out says
+    which. Exact, and without random numbers or a step size, so that codes of any kind are treated alike.
 
     Args:
       codes: `[n, code_size]` of labelled images.
       labels: `[n]`, any numbers; at least two classes.
-      unlabelled: codes whose mean and deviation standardise them; by default the labelled ones'.
+      unlabelled: codes whose mean and deviation scale them; by default the labelled ones'.
 
     Returns:
       `Probe`.
@@ -63,11 +65,19 @@ def fit_probe(codes: np.ndarray, labels: np.ndarray, unlabelled: np.ndarray | No
         raise ValueError(f"labels: expected at least two classes, got {len(classes)}")
     every = codes if unlabelled is None else np.asarray(unlabelled, np.float64)
     mean, deviation = every.mean(axis=0), every.std(axis=0)
-    scale = np.where(
-        deviation > 1e-6 * max(deviation.max(), 1e-30), deviation, np.inf
-    )  # what never changes says nothing
-    z = (codes - mean) / scale
+    varies = deviation > 1e-6 * max(deviation.max(), 1e-30)  # what never changes says nothing
+    each = np.where(varies, deviation, np.inf)
+    alike = np.where(varies, np.sqrt(np.mean(deviation**2)), np.inf)
     y = np.eye(len(classes))[number]
+    fits = []
+    for scale in (each, alike):
+        error, penalty, weights, offset = _ridge((codes - mean) / scale, y)
+        fits.append((error, Probe(mean, scale, weights, offset, classes, penalty)))
+    return min(fits, key=lambda fit: fit[0])[1]
+
+
+def _ridge(z: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray, np.ndarray]:
+    """Ridge regression at the penalty whose error of leaving one out is least: that error, penalty, weights, offset."""
     centre, level = z.mean(axis=0), y.mean(axis=0)
     u, s, vt = np.linalg.svd(z - centre, full_matrices=False)
     target = u.T @ (y - level)
@@ -77,10 +87,11 @@ def fit_probe(codes: np.ndarray, labels: np.ndarray, unlabelled: np.ndarray | No
         kept = s**2 / (s**2 + penalty * unit)
         fitted = u @ (kept[:, None] * target)
         leverage = 1 / len(z) + np.einsum("nk,k->n", u**2, kept)
-        errors.append(np.mean(((y - level - fitted) / np.maximum(1 - leverage, 1e-9)[:, None]) ** 2))
-    best = _PENALTIES[int(np.argmin(errors))]
-    weights = vt.T @ ((s / (s**2 + best * unit))[:, None] * target)
-    return Probe(mean, scale, weights, level - centre @ weights, classes, float(best))
+        errors.append(float(np.mean(((y - level - fitted) / np.maximum(1 - leverage, 1e-9)[:, None]) ** 2)))
+    best = int(np.argmin(errors))
+    penalty = float(_PENALTIES[best])
+    weights = vt.T @ ((s / (s**2 + penalty * unit))[:, None] * target)
+    return errors[best], penalty, weights, level - centre @ weights
 
 
 def probe_accuracy(

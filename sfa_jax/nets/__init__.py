@@ -19,6 +19,7 @@ from sfa_jax.nets._recurrent import init_head as init_head
 from sfa_jax.nets._recurrent import recurrent_scan as recurrent_scan
 from sfa_jax.nets._recurrent import recurrent_step as recurrent_step
 from sfa_jax.nets._transposed import conv_transpose2d as conv_transpose2d
+from sfa_jax.nets._transposed import transposed_init as transposed_init
 from sfa_jax.nets._upsampling import UpsamplingDecoder as UpsamplingDecoder
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "pool_features",
     "recurrent_scan",
     "recurrent_step",
+    "transposed_init",
 ]

@@ -52,3 +52,22 @@ def conv_transpose2d(x: ArrayLike, kernel: ArrayLike, *, stride: int = 2) -> jax
     y = y.reshape(n, (height + reach - 1) * stride, (width + reach - 1) * stride, c_out)
     cut = (k - stride) // 2
     return y[:, cut : cut + stride * height, cut : cut + stride * width]
+
+
+def transposed_init(*, stride: int = 2, relu: bool = True) -> jax.nn.initializers.Initializer:
+    """Normal numbers for the kernel of `conv_transpose2d` that keep the variance from its input to its output.
+
+    Only one of stride^2 parts of the kernel reaches a pixel of the output, which He's scaling takes no account of: it
+    would make an image fainter with every layer, by the stride.
+
+    Args:
+      stride: as in `conv_transpose2d`.
+      relu: whether the output goes through a ReLU, which halves it.
+
+    Returns:
+      `(key, shape [k, k, c_in, c_out], dtype) -> kernel`, of variance 2 stride^2 / (k^2 c_in), half without ReLU.
+
+    References:
+      He et al., "Delving deep into rectifiers", ICCV 2015, equation 10.
+    """
+    return jax.nn.initializers.variance_scaling((2.0 if relu else 1.0) * stride**2, "fan_in", "normal")

@@ -156,8 +156,8 @@ class AutoencoderJob(ImageJob):
         if self._config.evaluation.plots:
             folder = workdir / "plots"
             evaluation.plot_codes(folder, held, self._network.code)
-            name = self._config.corruption.name
-            shown = [name] if name != "none" else [name for name in _SHOWN if name in corrupted]
+            trained = [name for name in self._config.corruption.names if name in corrupted]
+            shown = trained or [name for name in _SHOWN if name in corrupted]
             some = {name: corrupted[name][_spread(len(clean))] for name in shown}
             restored = {name: model.reconstruct(images) for name, images in some.items()}
             evaluation.plot_restorations(folder, clean[_spread(len(clean))], some, restored)
@@ -196,7 +196,7 @@ class AutoencoderJob(ImageJob):
         """Held-out images in every corruption that fits them, at the strengths of the config; always the same ones."""
         clean, found = self._held_out / np.float32(255), {}
         for name in CORRUPTIONS:
-            corrupt = jax.jit(make_corruption(self._config.corruption, name))
+            corrupt = jax.jit(make_corruption(self._config.corruption, [name]))
             try:
                 found[name] = np.asarray(corrupt(jax.random.key(0), clean))
             except ValueError as error:
@@ -285,17 +285,17 @@ def make_plain_autoencoder(config: Any) -> Autoencoder:
         raise InputError(f"network.{error}") from None
 
 
-def make_corruption(config: Any, name: str | None = None) -> Corrupt:
-    """What is done to images before they are encoded.
+def make_corruption(config: Any, names: Sequence[str] | None = None) -> Corrupt:
+    """What is done to images before they are encoded: to each one of some corruptions.
 
     Args:
       config: `config.corruption`, which holds the strengths.
-      name: of the corruption; by default the config's.
+      names: of the corruptions; by default the config's.
 
     Raises:
-      InputError: the name is unknown.
+      InputError: a name is unknown, or there is none.
     """
-    name = config.name if name is None else name
+    names = config.names if names is None else names
     corruptions: dict[str, Corrupt] = {
         "none": lambda key, images: images,
         "gaussian_noise": functools.partial(autoencoders.gaussian_noise, sigma=config.sigma),
@@ -304,6 +304,6 @@ def make_corruption(config: Any, name: str | None = None) -> Corrupt:
         "random_erase": functools.partial(autoencoders.random_erase, size=config.size, value=config.value),
         "downsample": lambda key, images: autoencoders.downsample(images, factor=config.factor),
     }
-    if name not in corruptions:
-        raise InputError(f"corruption.name: expected one of {tuple(corruptions)}, got {name!r}")
-    return corruptions[name]
+    if not names or not set(names) <= corruptions.keys():
+        raise InputError(f"corruption.names: expected one or more of {tuple(corruptions)}, got {tuple(names)}")
+    return functools.partial(autoencoders.one_of, corruptions=[corruptions[name] for name in names])

@@ -56,6 +56,19 @@ def test_downsample():
             np.testing.assert_allclose(found[part], x[part].mean(axis=(1, 2), keepdims=True) + 0 * x[part], rtol=1e-5)
 
 
+def test_one_of():
+    x = jnp.full((6000, 1, 1, 1), 0.5)
+    made = [lambda key, x: x, lambda key, x: 0 * x, lambda key, x: ae.gaussian_noise(key, x, sigma=1e-3)]
+    found = np.asarray(ae.one_of(KEY, x, corruptions=made)).ravel()
+    np.testing.assert_allclose([(found == 0.5).mean(), (found == 0).mean()], 1 / 3, atol=0.02)
+    noisy = found[(found != 0.5) & (found != 0)]
+    assert len(np.unique(noisy)) > 1000
+    alone = ae.one_of(KEY, x, corruptions=made[2:])
+    np.testing.assert_array_equal(alone, ae.gaussian_noise(KEY, x, sigma=1e-3))
+    with pytest.raises(ValueError, match="corruptions: expected one or more"):
+        ae.one_of(KEY, x, corruptions=[])
+
+
 def test_under_jit():
     x = jnp.full((2, 4, 4, 1), 0.5)
     for corrupt in (

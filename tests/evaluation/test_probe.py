@@ -15,22 +15,39 @@ def blobs(rng):
     return np.repeat(centres, 30, axis=0) + rng.normal(size=(90, 6)), labels
 
 
-def test_is_ridge_with_the_penalty_of_leave_one_out(blobs, monkeypatch):
-    codes, labels = blobs
-    monkeypatch.setattr(_probe, "_PENALTIES", np.logspace(-3, 2, 6))
-    probe = evaluation.fit_probe(codes, labels)
-    z, y = (codes - codes.mean(0)) / codes.std(0), np.eye(3)[np.searchsorted([2, 5, 9], labels)]
+def left_out_errors(z, y):
+    """Of each penalty, relative to the mean variance of a direction."""
     unit = np.mean(np.linalg.svd(z - z.mean(0), compute_uv=False) ** 2)
     errors = []
     for penalty in _probe._PENALTIES:
-        left_out = []
+        found = []
         for n in range(len(z)):
             rest = np.arange(len(z)) != n
             model = Ridge(alpha=penalty * unit).fit(z[rest], y[rest])
-            left_out.append(model.predict(z[n : n + 1])[0] - y[n])
-        errors.append(np.mean(np.square(left_out)))
+            found.append(model.predict(z[n : n + 1])[0] - y[n])
+        errors.append(np.mean(np.square(found)))
+    return errors, unit
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_is_ridge_with_the_penalty_and_the_scaling_of_leaving_one_out(noise, blobs, rng, monkeypatch):
+    codes, labels = blobs
+    if noise:  # small numbers that say nothing: made as large as the others, they would be in the way
+        codes = np.concatenate([codes, noise * rng.normal(size=(90, 30))], axis=1)
+    else:
+        codes = codes * 10.0 ** np.arange(6)
+    monkeypatch.setattr(_probe, "_PENALTIES", np.logspace(-3, 2, 6))
+    probe = evaluation.fit_probe(codes, labels)
+    deviation, y = codes.std(0), np.eye(3)[np.searchsorted([2, 5, 9], labels)]
+    scales = [deviation, np.full(len(deviation), np.sqrt(np.mean(deviation**2)))]
+    by_hand = [left_out_errors((codes - codes.mean(0)) / scale, y) for scale in scales]
+    best = int(np.argmin([min(errors) for errors, _ in by_hand]))
+    assert best == (1 if noise else 0)
+    np.testing.assert_allclose(probe.scale, scales[best])
+    errors, unit = by_hand[best]
     # By hand the mean is left out, too; the order of the penalties is the same.
     assert probe.penalty == _probe._PENALTIES[int(np.argmin(errors))]
+    z = (codes - codes.mean(0)) / probe.scale
     expected = Ridge(alpha=probe.penalty * unit).fit(z, y)
     np.testing.assert_allclose(probe.weights, expected.coef_.T, atol=1e-8)
     np.testing.assert_allclose(probe.offset, expected.intercept_, atol=1e-8)

@@ -33,7 +33,9 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def variational(cache, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("variational")
-    config = tiny(cache, network__code="gaussian", network__likelihood="bernoulli", corruption__name="masking_noise")
+    config = tiny(
+        cache, network__code="gaussian", network__likelihood="bernoulli", corruption__names=("masking_noise", "none")
+    )
     return workdir, train_and_evaluate(config, workdir), config
 
 
@@ -107,9 +109,10 @@ def test_a_sparse_convolutional_one(cache, tmp_path):
     ("options", "message"),
     [
         ({"network__code": "x"}, r"network\.code: expected one of"),
-        ({"corruption__name": "x"}, r"corruption\.name: expected one of"),
+        ({"corruption__names": ("x",)}, r"corruption\.names: expected one or more of"),
+        ({"corruption__names": ()}, r"corruption\.names: expected one or more of"),
         ({"corruption__share": 2.0}, r"corruption\.share: expected a number from 0 to 1"),
-        ({"corruption__name": "random_erase", "corruption__size": 40}, "size: expected 1 to 28 x 28 pixels"),
+        ({"corruption__names": ("random_erase",), "corruption__size": 40}, "size: expected 1 to 28 x 28 pixels"),
         ({"network__body": "convolutional", "network__channels": (2, 2, 2)}, "channels: 3 blocks halve the image"),
     ],
 )
