@@ -47,7 +47,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.network.likelihood = "squared"  # or "bernoulli"
 
     config.objective = ConfigDict()
-    config.objective.l1_weight = 0.0  # lambda: of the l1 norm of the code, beside the squared error of the whole image
+    config.objective.l1_weight = 0.0  # lambda: of the l1 norm of a sparse code, beside the squared error of the image
+    config.objective.l1_warmup = 0.5  # share of the training in which lambda grows to that
     config.objective.beta = 1.0  # of the divergence of Gaussian codes
 
     config.corruption = ConfigDict()

@@ -48,8 +48,9 @@ class Autoencoder:
 
     Attributes:
       code_size: numbers of the code.
-      code: "free"; "sigmoid": in (0, 1); "sparse": at least 0, to be penalised (`l1_penalty`); "gaussian": a mean and a
-        variance each, of which codes are drawn in training.
+      code: "free"; "sigmoid": in (0, 1); "sparse": at least 0, to be penalised (`l1_penalty`), and each of its numbers
+        draws with weights of norm 1, or the penalty would make the codes small and the weights large instead;
+        "gaussian": a mean and a variance each, of which codes are drawn in training.
       body: "dense", or "convolutional": blocks of [3x3 convolution -> ReLU -> pooling], a dense code, and
         back by transposed convolutions 4x4 that double the image.
       hidden: sizes of the dense layers between images (or the last block) and the code; in reverse on the way back.
@@ -61,7 +62,8 @@ class Autoencoder:
 
     References:
       Hinton & Salakhutdinov, Science 2006; Vincent et al., JMLR 2010; Kingma & Welling, arXiv 1312.6114; Masci et al.,
-      ICANN 2011 (convolutional); Srivastava et al., JMLR 2014 (dropout).
+      ICANN 2011 (convolutional); Srivastava et al., JMLR 2014 (dropout); Olshausen & Field, Nature 1996 (unit
+      norm).
     """
 
     code_size: int = 32
@@ -172,22 +174,23 @@ class Autoencoder:
         images: jax.Array,
         target: jax.Array,
         *,
-        l1_weight: float = 0.0,
-        beta: float = 1.0,
+        l1_weight: ArrayLike = 0.0,
+        beta: ArrayLike = 1.0,
         train: bool = True,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """What training lowers, of each image.
 
         L = E + l1_weight |z|_1 + beta KL,  E the squared error summed over the image, or with likelihood "bernoulli"
-        - log p(x given z), in nats; KL of Gaussian codes alone. At beta 1 the latter is - ELBO.
+        - log p(x given z), in nats; the l1 norm of sparse codes alone, KL of Gaussian ones. At beta 1 the latter is
+        - ELBO.
 
         Args:
           params: from `init`.
           key: random key, of what is drawn and dropped.
           images: `[n, height, width, channel]`, uint8 or in [0, 1]: what the encoder sees.
           target: clean images of the same shape, in [0, 1].
-          l1_weight: lambda.
-          beta: of the divergence.
+          l1_weight: lambda, a number or a scalar array.
+          beta: of the divergence, likewise.
           train: drop numbers of the code.
 
         Returns:
@@ -205,7 +208,7 @@ class Autoencoder:
         if posterior.log_variance is not None:
             terms["kl"] = kl_to_standard_normal(posterior.mean, posterior.log_variance)
             total = total + beta * terms["kl"]
-        if l1_weight:
+        if self.code == "sparse":
             terms["l1"] = l1_penalty(posterior.mean)
             total = total + l1_weight * terms["l1"]
         return total, terms
@@ -237,14 +240,21 @@ class _Decoder(nn.Module):
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
         sizes, (height, width, image_channels) = self.sizes, self.frame_shape
-        x = z
-        for k, size in enumerate(reversed(sizes.hidden)):
-            x = _activation(sizes.activation)(_dense(sizes.activation, size, f"hidden_{k}")(x))
-        if sizes.body == "dense":
-            return nn.Dense(height * width * image_channels, name="pixels")(x).reshape(-1, *self.frame_shape)
         factor = 2 ** len(sizes.channels)
         grid = (height // factor, width // factor, sizes.channels[-1])
-        x = jax.nn.relu(_dense("relu", grid[0] * grid[1] * grid[2], "map")(x)).reshape(-1, *grid)
+        layers: list[tuple[str, int, str]]
+        layers = [(f"hidden_{k}", size, sizes.activation) for k, size in enumerate(reversed(sizes.hidden))]
+        if sizes.body == "dense":
+            layers.append(("pixels", height * width * image_channels, ""))
+        else:
+            layers.append(("map", grid[0] * grid[1] * grid[2], "relu"))
+        x = z
+        for k, (name, size, activation) in enumerate(layers):
+            layer = _UnitRows(size, name=name) if sizes.code == "sparse" and k == 0 else _dense(activation, size, name)
+            x = _activation(activation)(layer(x))
+        if sizes.body == "dense":
+            return x.reshape(-1, *self.frame_shape)
+        x = x.reshape(-1, *grid)
         outputs = (*reversed(sizes.channels[:-1]), image_channels)
         for k, features in enumerate(outputs):
             init = transposed_init(relu=k + 1 < len(outputs))
@@ -255,8 +265,21 @@ class _Decoder(nn.Module):
         return x
 
 
+class _UnitRows(nn.Module):
+    """A dense layer in which the weights of each input have norm 1."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", nn.initializers.normal(self.features**-0.5), (x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        unit = kernel / jnp.maximum(jnp.linalg.norm(kernel, axis=1, keepdims=True), 1e-12)
+        return jnp.matmul(x, unit) + bias[None]
+
+
 def _activation(name: str) -> Any:
-    return {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}[name]
+    return {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}.get(name, lambda x: x)
 
 
 def _dense(activation: str, size: int, name: str) -> nn.Dense:

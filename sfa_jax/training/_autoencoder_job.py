@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from sfa_jax import autoencoders, evaluation
 from sfa_jax._errors import InputError
@@ -97,9 +98,9 @@ class AutoencoderJob(ImageJob):
         return AutoencoderModel(self._network, variables, state.readout, self._frame_shape)
 
     def _losses(
-        self, params: Any, key: jax.Array, clean: jax.Array, *, train: bool
+        self, params: Any, key: jax.Array, clean: jax.Array, *, train: bool, grown: ArrayLike = 1.0
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Of clean images in [0, 1], corrupted before they are encoded."""
+        """Of clean images in [0, 1], corrupted before they are encoded; `grown` is the share of lambda."""
         corrupt_key, code_key = jax.random.split(key)
         weights = self._config.objective
         return self._network.loss(
@@ -107,7 +108,7 @@ class AutoencoderJob(ImageJob):
             code_key,
             self._corrupt(corrupt_key, clean),
             clean,
-            l1_weight=weights.l1_weight,
+            l1_weight=weights.l1_weight * grown,
             beta=weights.beta,
             train=train,
         )
@@ -207,7 +208,9 @@ class AutoencoderJob(ImageJob):
         self, params: Any, state: TrainState, key: jax.Array, images: jax.Array, weight: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array], Any]:
         del weight
-        losses, terms = self._losses(params, key, images, train=True)
+        growing = self._config.objective.l1_warmup * self.n_steps
+        grown = jnp.minimum(1.0, (state.step + 1) / max(growing, 1.0))
+        losses, terms = self._losses(params, key, images, train=True, grown=grown)
         return losses, terms, state.batch_stats
 
 

@@ -55,6 +55,7 @@ _IMAGES = {
 _AUTOENCODER = {
     "network.code_size": _COUNT,
     "objective.l1_weight": _NOT_NEGATIVE,
+    "objective.l1_warmup": _SHARE,
     "objective.beta": _NOT_NEGATIVE,
     "corruption.sigma": _NOT_NEGATIVE,
     "corruption.share": _SHARE,
@@ -157,6 +158,9 @@ def check_autoencoder(config: Any) -> None:
     """
     _check(config, _COMMON | _TRAINING | _AUTOENCODER)
     _check_single_images(config)
+    code, weight = config.network.code, config.objective.l1_weight
+    if weight and code != "sparse":
+        raise InputError(f"objective.l1_weight: expected 0 with network.code={code}, got {weight}; take 'sparse'")
 
 
 def check_video(config: Any) -> None:

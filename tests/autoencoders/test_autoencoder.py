@@ -57,7 +57,7 @@ def test_loss_is_the_sum_of_its_terms(body, code, likelihood, images):
     )
     assert loss.shape == (5,)
     weights = {"reconstruction": 1, "l1": 0.5, "kl": 2}
-    assert set(terms) == {"reconstruction", "l1"} | ({"kl"} if code == "gaussian" else set())
+    assert set(terms) == {"reconstruction"} | {"sparse": {"l1"}, "gaussian": {"kl"}}.get(code, set())
     np.testing.assert_allclose(loss, sum(weights[name] * term for name, term in terms.items()), rtol=1e-6)
     z, _ = network.encode(variables, images)
     assert z.shape == (5, 3)
@@ -75,6 +75,18 @@ def test_what_is_sampled():
     dropped = np.asarray(ae.Autoencoder(code_size=3, dropout=0.25).sample(KEY, posterior._replace(log_variance=None)))
     np.testing.assert_allclose((dropped == 0).mean(), 0.25, atol=0.02)
     np.testing.assert_allclose(dropped[dropped > 0], 2 / 0.75, rtol=1e-6)
+
+
+@pytest.mark.parametrize("body", ae.BODIES)
+def test_a_sparse_code_cannot_hide_in_large_weights(body, images):
+    network, variables = start_of(body=body, code="sparse", hidden=())
+    name = "pixels" if body == "dense" else "map"
+    kernel = variables["params"]["decoder"][name]["kernel"]
+    variables["params"]["decoder"][name]["kernel"] = 7.0 * kernel
+    z, _ = network.encode(variables, images)
+    larger = network.decode(variables["params"], z, SHAPE)
+    variables["params"]["decoder"][name]["kernel"] = kernel / np.linalg.norm(kernel, axis=1, keepdims=True)
+    np.testing.assert_allclose(larger, network.decode(variables["params"], z, SHAPE), atol=1e-6)
 
 
 def test_every_parameter_matters(images):

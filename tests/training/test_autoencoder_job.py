@@ -111,6 +111,8 @@ def test_a_sparse_convolutional_one(cache, tmp_path):
         ({"network__code": "x"}, r"network\.code: expected one of"),
         ({"corruption__names": ("x",)}, r"corruption\.names: expected one or more of"),
         ({"corruption__names": ()}, r"corruption\.names: expected one or more of"),
+        ({"objective__l1_weight": 0.1}, r"objective\.l1_weight: expected 0 with network\.code=free"),
+        ({"objective__l1_warmup": 2}, r"objective\.l1_warmup: expected a number from 0 to 1"),
         ({"corruption__share": 2.0}, r"corruption\.share: expected a number from 0 to 1"),
         ({"corruption__names": ("random_erase",), "corruption__size": 40}, "size: expected 1 to 28 x 28 pixels"),
         ({"network__body": "convolutional", "network__channels": (2, 2, 2)}, "channels: 3 blocks halve the image"),
