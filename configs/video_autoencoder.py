@@ -25,8 +25,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.job = "video_autoencoder"
 
     config.data.image_size = 32
-    config.data.clip_length = 24
-    config.data.batch_size = 16
+    config.data.clip_length = 16
+    config.data.batch_size = 8
 
     config.network = ConfigDict()
     config.network.cell = "lstm"  # or "plain"
@@ -40,11 +40,12 @@ def get_config(arg: str = "") -> ConfigDict:
     config.objective.future_weight = 1.0  # of their squared error, beside that of the others
     config.objective.teacher_forcing = False  # draw beside the true frame before, not the drawn one
 
-    config.train.steps = 1500
+    config.train.steps = 6000
+    config.train.steps_per_dispatch = 20
     config.train.learning_rate = 2e-3
     config.train.warmup_steps = 50
     config.train.gradient_clip = 1.0
-    config.train.evaluate_every = 500
+    config.train.evaluate_every = 2000
     config.evaluation.baselines = ("pca",)
 
     if "plain" in chosen:
@@ -60,4 +61,5 @@ def get_config(arg: str = "") -> ConfigDict:
         config.network.channels = (4, 8)
         config.network.code_size = 8
         config.network.hidden = 16
+        config.train.steps_per_dispatch = 5
     return config

@@ -6,6 +6,7 @@ from sfa_jax.autoencoders._autoencoder import CODES as CODES
 from sfa_jax.autoencoders._autoencoder import LIKELIHOODS as LIKELIHOODS
 from sfa_jax.autoencoders._autoencoder import Autoencoder as Autoencoder
 from sfa_jax.autoencoders._autoencoder import Posterior as Posterior
+from sfa_jax.autoencoders._classifier import Classifier as Classifier
 from sfa_jax.autoencoders._corruptions import downsample as downsample
 from sfa_jax.autoencoders._corruptions import gaussian_noise as gaussian_noise
 from sfa_jax.autoencoders._corruptions import masking_noise as masking_noise
@@ -46,6 +47,7 @@ __all__ = [
     "LIKELIHOODS",
     "VARIANTS",
     "Autoencoder",
+    "Classifier",
     "CodeDistribution",
     "FinolaAutoencoder",
     "FinolaDecoder",

@@ -2,6 +2,7 @@
 
 from sfa_jax.evaluation._baselines import pca_codes as pca_codes
 from sfa_jax.evaluation._baselines import sfa_codes as sfa_codes
+from sfa_jax.evaluation._class_plots import plot_classes as plot_classes
 from sfa_jax.evaluation._code_plots import plot_clips as plot_clips
 from sfa_jax.evaluation._code_plots import plot_codes as plot_codes
 from sfa_jax.evaluation._code_plots import plot_interpolations as plot_interpolations
@@ -29,6 +30,7 @@ from sfa_jax.evaluation._measures import solve_readout as solve_readout
 from sfa_jax.evaluation._measures import whiteness_error as whiteness_error
 from sfa_jax.evaluation._plots import plot_run as plot_run
 from sfa_jax.evaluation._probe import Probe as Probe
+from sfa_jax.evaluation._probe import choose_labelled as choose_labelled
 from sfa_jax.evaluation._probe import fit_probe as fit_probe
 from sfa_jax.evaluation._probe import probe_accuracy as probe_accuracy
 from sfa_jax.evaluation._report import image_table as image_table
@@ -40,6 +42,7 @@ from sfa_jax.evaluation._restoration import restoration_measures as restoration_
 
 __all__ = [
     "Probe",
+    "choose_labelled",
     "code_measures",
     "code_use",
     "dct_best_images",
@@ -53,6 +56,7 @@ __all__ = [
     "median_residual",
     "pca_codes",
     "pca_images",
+    "plot_classes",
     "plot_clips",
     "plot_codes",
     "plot_images",

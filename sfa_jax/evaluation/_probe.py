@@ -94,6 +94,27 @@ def _ridge(z: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray, np.n
     return errors[best], penalty, weights, level - centre @ weights
 
 
+def choose_labelled(labels: np.ndarray, per_class: int, *, seed: int = 0) -> np.ndarray:
+    """Indices of images of each class, drawn at random: class after class, `[n_classes per_class]`.
+
+    Args:
+      labels: `[n]`.
+      per_class: images of each class, at most as many as the rarest has.
+      seed: of the choice.
+
+    Raises:
+      ValueError: a class has fewer images.
+
+    >>> choose_labelled(np.array([7, 3, 7]), 1)[0]
+    1
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    if counts.min() < per_class:
+        raise ValueError(f"per_class: expected at most {counts.min()}, the images of the rarest class, got {per_class}")
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.permutation(np.flatnonzero(labels == k))[:per_class] for k in classes])
+
+
 def probe_accuracy(
     codes: np.ndarray,
     labels: np.ndarray,
@@ -119,12 +140,8 @@ def probe_accuracy(
     """
     if per_class is None:
         return float(np.mean(fit_probe(codes, labels)(held_codes) == held_labels))
-    classes, counts = np.unique(labels, return_counts=True)
-    if counts.min() < per_class:
-        raise ValueError(f"per_class: expected at most {counts.min()}, the labels of the rarest class, got {per_class}")
     found = []
     for seed in range(seeds):
-        rng = np.random.default_rng(seed)
-        chosen = np.concatenate([rng.permutation(np.flatnonzero(labels == k))[:per_class] for k in classes])
+        chosen = choose_labelled(labels, per_class, seed=seed)
         found.append(np.mean(fit_probe(codes[chosen], labels[chosen], codes)(held_codes) == held_labels))
     return float(np.mean(found))

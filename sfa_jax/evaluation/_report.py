@@ -21,7 +21,7 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
       summary: the run's measures.
       dim: size of the embedding.
     """
-    if "psnr" in summary:
+    if "psnr" in summary or "accuracy" in summary:
         return []
     said = []
     rank = summary.get("effective_rank_train", summary.get("effective_rank", 0.0))
@@ -84,8 +84,10 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
 def table(summary: Mapping[str, float]) -> str:
     """The learned code beside each baseline: R^2 of the latents, Delta of the slowest features, effective rank.
 
-    Of an image autoencoder: `image_table`.
+    Of an image autoencoder: `image_table`. Of a classifier: its accuracy beside that of each baseline.
     """
+    if "accuracy" in summary:
+        return _accuracy_lines(summary)
     if "psnr" in summary:
         return image_table(summary)
     latents = [name.removeprefix("r2/") for name in summary if name.startswith("r2/")]
@@ -123,6 +125,16 @@ def _image_lines(summary: Mapping[str, float], prefix: str) -> str:
     for label, where in [("learned", prefix), *((name, f"{start}{name}/") for name in baselines)]:
         values = [(summary.get(f"{where}{name}"), form) for name, form in _IMAGE_COLUMNS]
         rows.append([label.replace("_", " "), *(_cell(value, form) for value, form in values)])
+    return _lines(rows)
+
+
+def _accuracy_lines(summary: Mapping[str, float]) -> str:
+    images = "held-out images" if summary.get("held_out_images", 1) else "training images"
+    rows = [[f"{images}, learned from {summary['labelled_images']:.0f} labels", "accuracy"]]
+    rows.append(["fine-tuned", _cell(summary["accuracy"], ".3f")])
+    for name in summary:
+        if name.startswith("baseline/") and name.endswith("/accuracy"):
+            rows.append([name.split("/")[1].replace("_", " "), _cell(summary[name], ".3f")])
     return _lines(rows)
 
 

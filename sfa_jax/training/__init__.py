@@ -1,6 +1,7 @@
 """Training: the driver, its jobs, checkpoints, and finished runs as functions."""
 
 from sfa_jax.training._autoencoder_job import AutoencoderModel as AutoencoderModel
+from sfa_jax.training._classifier_job import ClassifierModel as ClassifierModel
 from sfa_jax.training._closed_form import ClosedFormModel as ClosedFormModel
 from sfa_jax.training._distributed import JobFlags as JobFlags
 from sfa_jax.training._distributed import join as join
@@ -23,6 +24,7 @@ from sfa_jax.training._steps import make_update as make_update
 
 __all__ = [
     "AutoencoderModel",
+    "ClassifierModel",
     "ClosedFormModel",
     "DivergedError",
     "JobFlags",

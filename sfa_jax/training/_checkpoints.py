@@ -150,6 +150,20 @@ class Checkpoints:
         return {name: (tuple(leaf.shape), str(np.dtype(leaf.dtype))) for name, leaf in _named_leaves(tree)}
 
 
+def read_run(workdir: str | Path, *, best: bool = False) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """`(state, config, data)` of a run's latest checkpoint, or of that with the lowest held-out loss.
+
+    Raises:
+      InputError: there is no run, or no finished checkpoint in it, or that is damaged.
+    """
+    folder = Path(workdir) / "checkpoints"
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        step = checkpoints.best_step if best else checkpoints.latest_step
+        if step is None:
+            raise InputError(f"{folder}: no finished checkpoint; run train.py with --workdir={workdir} to go on")
+        return checkpoints.restore_items(step)
+
+
 def _metric(metrics: Mapping[str, float]) -> float:
     return metrics[_METRIC]
 

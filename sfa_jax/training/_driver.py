@@ -28,6 +28,7 @@ from sfa_jax.training._inputs import Inputs, load_inputs
 from sfa_jax.training._jobs import job_of
 from sfa_jax.training._mesh import Devices, local
 from sfa_jax.training._metrics import MetricsFile, mean_rate
+from sfa_jax.training._pretrained import with_pretrained_network
 from sfa_jax.training._processes import Processes
 from sfa_jax.training._progress import Progress
 from sfa_jax.training._signals import StopSignals, stopped
@@ -88,6 +89,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
     """
     workdir = Path(workdir)
     kind = job_of(config)
+    config = with_pretrained_network(config)
     kind.check(config)
     with StopSignals() as signals, Processes(signals) as processes:
         check_same_config(config, processes)

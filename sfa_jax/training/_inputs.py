@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sfa_jax._errors import InputError
 from sfa_jax.data import ClipSampler, FrameStore, Run, Split, load, split_run
 from sfa_jax.data._load import WORLDS
+from sfa_jax.training._labels import by_class
 
 _log = logging.getLogger("sfa_jax")
 
@@ -52,6 +53,10 @@ def load_inputs(config: Any) -> Inputs:
     """
     runs = load_runs(config.data)
     splits = split_runs(runs, holdout=config.evaluation.holdout, gap=config.evaluation.gap)
+    if "labels" in config:
+        name, per_class = config.labels.name, config.labels.per_class
+        runs = by_class(runs, splits, name=name, per_class=per_class, seed=config.seed)
+        splits = split_runs(runs, holdout=0.0, gap=0.0)
     training = [run.part(0, split.train_stop) for run, split in zip(runs, splits, strict=True) if split.train_stop]
     held_out = [len(run) - split.held_out_start for run, split in zip(runs, splits, strict=True)]
     lag = config.get("objective", {}).get("lag", 0)  # an objective of single images has none

@@ -4,6 +4,7 @@ from typing import Any
 
 from sfa_jax._errors import InputError
 from sfa_jax.training._autoencoder_job import AutoencoderJob
+from sfa_jax.training._classifier_job import ClassifierJob
 from sfa_jax.training._closed_form import ClosedFormJob
 from sfa_jax.training._finola_job import FinolaJob
 from sfa_jax.training._masked_job import MaskedFinolaJob
@@ -16,6 +17,7 @@ JobClass = (
     | type[ClosedFormJob]
     | type[FinolaJob]
     | type[AutoencoderJob]
+    | type[ClassifierJob]
     | type[VideoAutoencoderJob]
     | type[MaskedFinolaJob]
     | type[SlowAutoencoderJob]
@@ -25,6 +27,7 @@ JOBS: dict[str, JobClass] = {
     "closed_form_sfa": ClosedFormJob,
     "finola": FinolaJob,
     "autoencoder": AutoencoderJob,
+    "classifier": ClassifierJob,
     "video_autoencoder": VideoAutoencoderJob,
     "masked_finola": MaskedFinolaJob,
     "slow_autoencoder": SlowAutoencoderJob,

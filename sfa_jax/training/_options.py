@@ -63,6 +63,7 @@ _AUTOENCODER = {
     "corruption.value": _SHARE,
     "corruption.factor": _COUNT,
 }
+_CLASSIFIER = {"labels.per_class": _COUNT_OR_0}
 _VIDEO = {
     "data.clip_length": _PAIR,
     "network.code_size": _COUNT,
@@ -161,6 +162,16 @@ def check_autoencoder(config: Any) -> None:
     code, weight = config.network.code, config.objective.l1_weight
     if weight and code != "sparse":
         raise InputError(f"objective.l1_weight: expected 0 with network.code={code}, got {weight}; take 'sparse'")
+
+
+def check_classifier(config: Any) -> None:
+    """Raises on the first option of a classifier that is out of its range.
+
+    Raises:
+      InputError: names the option, what was expected and what came.
+    """
+    _check(config, _COMMON | _TRAINING | _CLASSIFIER)
+    _check_single_images(config)
 
 
 def check_video(config: Any) -> None:

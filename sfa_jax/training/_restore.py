@@ -7,8 +7,7 @@ from typing import Protocol
 import numpy as np
 from ml_collections import ConfigDict
 
-from sfa_jax._errors import InputError
-from sfa_jax.training._checkpoints import Checkpoints
+from sfa_jax.training._checkpoints import read_run
 from sfa_jax.training._jobs import job_of
 
 _log = logging.getLogger("sfa_jax")
@@ -39,19 +38,15 @@ def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[FrameModel,
     Raises:
       InputError: there is no run, or no finished checkpoint in it.
     """
-    folder = Path(workdir) / "checkpoints"
-    with Checkpoints(folder, read_only=True) as checkpoints:
-        step = checkpoints.best_step if best else checkpoints.latest_step
-        if step is None:
-            raise InputError(f"{folder}: no finished checkpoint; run train.py with --workdir={workdir} to go on")
-        state, config, data = checkpoints.restore_items(step)
+    state, config, data = read_run(workdir, best=best)
+    step = int(np.asarray(state["step"]))
     if data["readout_step"] != step:
         solved = data["readout_step"]
         readout = f"is that of step {solved}: the code is not quite" if solved else "is not solved yet: the code is not"
         _log.warning(
             "%s: the run was stopped at step %d and its readout %s white and ordered; run train.py with "
             "--workdir=%s to go on",
-            folder / str(step), step, readout, workdir,
+            workdir, step, readout, workdir,
         )  # fmt: skip
     config = ConfigDict(config)
     return job_of(config).restore(config, state, data["frame_shape"]), config

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from configs import sfa
+from configs import autoencoder, sfa
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -32,6 +32,27 @@ def tiny_config():
         config.network.hidden = 16
         config.evaluation.plots = False
         config.evaluation.baselines = ("pca", "untrained")
+        return config
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_autoencoder(tmp_path_factory):
+    """`tiny_autoencoder(part__field=value, ...)`: the smoke config with a tiny network, on eighty digits."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def make(**options):
+        config = autoencoder.get_config("smoke")
+        config.data.cache_dir = str(cache)
+        config.data.digits.n_train, config.data.digits.n_held_out = 6, 2
+        config.data.batch_size = 10
+        config.network.hidden, config.network.code_size = (8,), 4
+        config.train.steps, config.train.evaluate_every, config.train.steps_per_dispatch = 4, 2, 2
+        config.train.schedule = "constant"
+        for name, value in options.items():
+            part, _, field = name.partition("__")
+            config[part][field] = value
         return config
 
     return make

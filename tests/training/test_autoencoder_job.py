@@ -5,36 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from configs import autoencoder
 from sfa_jax._errors import InputError
 from sfa_jax.generate import generate
 from sfa_jax.training import restore_model, train_and_evaluate
 
 
-def tiny(cache, **options):
-    config = autoencoder.get_config("smoke")
-    config.data.cache_dir = str(cache)
-    config.data.digits.n_train, config.data.digits.n_held_out = 6, 2
-    config.data.batch_size = 10
-    config.network.hidden, config.network.code_size = (8,), 4
-    config.train.steps, config.train.evaluate_every, config.train.steps_per_dispatch = 4, 2, 2
-    config.train.schedule = "constant"
-    for name, value in options.items():
-        part, _, field = name.partition("__")
-        config[part][field] = value
-    return config
-
-
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def variational(cache, tmp_path_factory):
+def variational(tiny_autoencoder, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("variational")
-    config = tiny(
-        cache, network__code="gaussian", network__likelihood="bernoulli", corruption__names=("masking_noise", "none")
+    config = tiny_autoencoder(
+        network__code="gaussian", network__likelihood="bernoulli", corruption__names=("masking_noise", "none")
     )
     return workdir, train_and_evaluate(config, workdir), config
 
@@ -94,9 +74,9 @@ def test_going_on_is_the_same_run(variational, tmp_path):
         assert resumed[name] == pytest.approx(summary[name], rel=1e-5)
 
 
-def test_a_sparse_convolutional_one(cache, tmp_path):
-    config = tiny(
-        cache, network__body="convolutional", network__channels=(2, 3), network__code="sparse", objective__l1_weight=0.1
+def test_a_sparse_convolutional_one(tiny_autoencoder, tmp_path):
+    config = tiny_autoencoder(
+        network__body="convolutional", network__channels=(2, 3), network__code="sparse", objective__l1_weight=0.1
     )
     config.evaluation.plots, config.evaluation.baselines = False, ()
     summary = train_and_evaluate(config, tmp_path)
@@ -118,6 +98,6 @@ def test_a_sparse_convolutional_one(cache, tmp_path):
         ({"network__body": "convolutional", "network__channels": (2, 2, 2)}, "channels: 3 blocks halve the image"),
     ],
 )
-def test_bad_options(options, message, cache, tmp_path):
+def test_bad_options(options, message, tiny_autoencoder, tmp_path):
     with pytest.raises(InputError, match=message):
-        train_and_evaluate(tiny(cache, **options), tmp_path)
+        train_and_evaluate(tiny_autoencoder(**options), tmp_path)

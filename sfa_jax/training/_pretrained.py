@@ -1,0 +1,56 @@
+"""What a run takes from one that is finished: the sizes of its network, and its encoder."""
+
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from sfa_jax._errors import InputError
+from sfa_jax.training._checkpoints import read_run
+
+
+class Pretrained(NamedTuple):
+    """An autoencoder that a run has trained.
+
+    Attributes:
+      params: of its encoder.
+      network: `config.network` of its run.
+      frame_shape: `(height, width, channel)` of the images it takes.
+    """
+
+    params: Any
+    network: dict[str, Any]
+    frame_shape: tuple[int, ...]
+
+
+def read_pretrained(workdir: str) -> Pretrained:
+    """The autoencoder of a run of the job "autoencoder".
+
+    Raises:
+      InputError: there is no such run, or no finished checkpoint in it.
+    """
+    if not workdir:
+        raise InputError(
+            "pretrained: expected the --workdir of a run of configs/autoencoder.py or csae.py, got nothing"
+        )
+    state, config, data = read_run(workdir)
+    if config.get("job") != "autoencoder":
+        raise InputError(
+            f"pretrained: expected a run of the job 'autoencoder', {workdir} is one of {config.get('job')!r}"
+        )
+    return Pretrained(state["params"]["encoder"], config["network"], tuple(data["frame_shape"]))
+
+
+def with_pretrained_network(config: Any) -> Any:
+    """A config whose `network` is that of the run which its `pretrained` names; others as they are.
+
+    So the config that a run keeps describes its network whole, and needs that other run no more.
+
+    Raises:
+      InputError: as `read_pretrained`.
+    """
+    if "pretrained" not in config:
+        return config
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.network = ConfigDict(read_pretrained(config.pretrained).network)
+    return config
