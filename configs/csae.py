@@ -27,9 +27,11 @@ def get_config(arg: str = "") -> ConfigDict:
     config.network.channels = (16, 32)
     config.network.hidden = ()
     config.network.code = "sparse"
-    config.network.code_size = 256
+    config.network.code_size = 512
     config.network.dropout = 0.1
-    config.objective.l1_weight = 0.03  # at 0.3 the code dies
+    config.objective.l1_weight = 0.1
+    config.corruption.names = ("none", "random_erase", "downsample")  # it learns to fill holes and to sharpen, too
+    config.train.learning_rate = 2e-3
     for pool in ("average", "l2"):
         if pool in chosen:
             config.network.pool = pool

@@ -166,7 +166,10 @@ class AutoencoderJob(ImageJob):
         return measures
 
     def _probes(self, codes: Sequence[np.ndarray]) -> dict[str, float]:
-        """How well classes are read from codes, pixels and principal components, where the images have labels."""
+        """How well classes are read from codes, where the images have labels.
+
+        Beside them stand pixels, principal components, and the codes of the network before it has learned anything.
+        """
         if not self._n_held_out or any("label" not in run.truth for run in self._runs):
             return {}
         labels = [run.truth["label"] for run in self._runs]
@@ -179,10 +182,12 @@ class AutoencoderJob(ImageJob):
         train, held_out = split(labels)
         pixels = split([run.frames.reshape(len(run), -1) / np.float32(255) for run in self._runs])
         mean, components = evaluation.principal_components(pixels[0], self._network.code_size)
+        untrained = self._model(self.init())
         every = {
             "": split(codes),
             "baseline/pixels/": pixels,
             "baseline/pca/": tuple((x - mean) @ components.T for x in pixels),
+            "baseline/untrained/": split([untrained(run.frames) for run in self._runs]),
         }
         fewest = int(np.unique(train, return_counts=True)[1].min())
         found = {}

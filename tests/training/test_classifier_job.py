@@ -67,10 +67,10 @@ def pretrained(tmp_path_factory, tiny_autoencoder):
     return workdir, config
 
 
-def tiny(pretrained, **options):
+def tiny(run, /, **options):
     config = finetune.get_config("smoke")
-    config.data = pretrained[1].data.copy_and_resolve_references()
-    config.pretrained = str(pretrained[0])
+    config.data = run[1].data.copy_and_resolve_references()
+    config.pretrained = str(run[0])
     config.train.steps, config.train.evaluate_every, config.train.steps_per_dispatch = 4, 2, 2
     config.train.schedule = "constant"
     config.labels.per_class = 3
@@ -141,7 +141,7 @@ def test_going_on_is_the_same_run(finished, pretrained, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pretrained": ""}, "pretrained: expected the workdir of a run"),
+        ({"pretrained": ""}, "pretrained: expected the --workdir of a run"),
         ({"pretrained": "/nowhere"}, "/nowhere/checkpoints: expected a folder of checkpoints"),
         ({"start": "x"}, "start: expected one of"),
         ({"labels__per_class": 9}, r"labels\.per_class: expected at most 6, the images of the rarest class, got 9"),
