@@ -7,17 +7,18 @@ arXiv 1312.6114. README.md lists which function computes which equation.
     python train.py --config=configs/autoencoder.py:denoising   encodes noisy images, draws the clean ones
     python train.py --config=configs/autoencoder.py:variational Gaussian codes, Bernoulli pixels; samples new images
     python train.py --config=configs/autoencoder.py:sigmoid     one layer each way, s(W x + b), as in textbooks
-    python train.py --config=configs/autoencoder.py --config.data.path='tfds:mnist?data_dir=DIR'
+    python train.py --config=configs/autoencoder.py:patches     of photographs, 16x16 pixels, three photographs held out
+    python train.py --config=configs/autoencoder.py --config.data.path='tfds:mnist?data_dir=DIR&held_out=test'
     python train.py --config=configs/autoencoder.py:smoke       seconds; shows that everything runs, nothing else
 
-The digits need the extra `digits`: pip install -e '.[digits]'.
+The digits need the extra `digits`, the photographs `images`: pip install -e '.[digits,images]'.
 """
 
 from ml_collections import ConfigDict
 
-from configs import sfa
+from configs import finola, sfa
 
-ARGUMENTS = ("dense", "denoising", "variational", "sigmoid", "smoke")
+ARGUMENTS = ("dense", "denoising", "variational", "sigmoid", "patches", "smoke")
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -79,9 +80,13 @@ def get_config(arg: str = "") -> ConfigDict:
         config.network.hidden = ()
         config.network.activation = "sigmoid"
         config.network.code = "sigmoid"
+    if "patches" in chosen:
+        config.data.path = "photographs"
+        config.data.image_size = 16
+        config.data.photographs = finola.get_config().data.photographs
     if "smoke" in chosen:
         sfa.smoke(config)
-        config.data.image_size = 28
+        config.data.image_size = 16 if "patches" in chosen else 28
         config.data.digits.n_train = 20
         config.data.digits.n_held_out = 5
         config.network.hidden = config.network.hidden and (32,)

@@ -1,62 +1,113 @@
-"""Draws images that no image gave, by a finished autoencoder: `python -m sfa_jax.generate WORKDIR`.
+"""Draws what no image gave, by a finished autoencoder: `python -m sfa_jax.generate WORKDIR`.
 
-Writes into `WORKDIR/generated` (or `--output`): `samples.png` and `samples.npz` (`codes [n, code_size]`, `images` uint8
-`[n, height, width, channel]`), drawn from the prior of a variational autoencoder, of others from a Gaussian copula of
-the codes of training images; and `interpolations.png` between held-out images of the run's own data.
+Writes into `WORKDIR/generated` (or `--output`). Of an autoencoder of images: `samples.png` and `samples.npz` (`codes
+[n, code_size]`, `images` uint8 `[n, height, width, channel]`), drawn from the prior of a variational autoencoder, of
+others from a Gaussian copula of the codes of training images; and `interpolations.png` between held-out images of the
+run's own data. Of a video autoencoder: `clips.png`, `clips.gif` and `clips.npz`, held-out clips and how they go on after
+their last frame (`seen` uint8 `[clip, time, height, width, channel]`, `continued`, and `true`, what came in fact).
 """
 
 import argparse
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sfa_jax import _cli
 from sfa_jax._errors import InputError
 
+_IMAGES = 60
+_CLIPS = 3  # drawn; of each run's held-out frames as many as fit are written
 
-def generate(workdir: str | Path, output: str | Path | None = None, *, n: int = 60, seed: int = 0) -> None:
-    """Writes pictures and an `.npz` file of sampled images, and interpolations between held-out ones.
+
+def generate(workdir: str | Path, output: str | Path | None = None, *, n: int | None = None, seed: int = 0) -> None:
+    """Writes pictures and an `.npz` file: sampled images and interpolations, or clips that go on.
 
     Args:
-      workdir: of a run of `train.py` with the job "autoencoder".
+      workdir: of a run of `train.py` with the job "autoencoder" or "video_autoencoder".
       output: the folder to write to; `WORKDIR/generated` if None.
-      n: images to draw, at least 1.
-      seed: of what is drawn, at least 0.
+      n: images to draw, 60 if None; or frames after each clip, those that the run was trained on if None. At least 1.
+      seed: of what is drawn, at least 0; a clip goes on in one way.
 
     Raises:
       InputError: there is no such run, or an argument is out of its range.
     """
-    from sfa_jax.training import AutoencoderModel, load_runs, restore_run
+    from sfa_jax.training import AutoencoderModel, VideoModel, restore_run
 
-    for name, value, least in (("n", n, 1), ("seed", seed, 0)):
+    for name, value, least in (("n", 1 if n is None else n, 1), ("seed", seed, 0)):
         if value < least:
             raise InputError(f"--{name}: expected at least {least}, got {value}")
     model, config = restore_run(workdir)
-    if not isinstance(model, AutoencoderModel):
-        raise InputError(f"{workdir}: expected a run of the job 'autoencoder', got one of {config.job!r}")
+    if not isinstance(model, AutoencoderModel | VideoModel):
+        raise InputError(
+            f"{workdir}: expected a run of the job 'autoencoder' or 'video_autoencoder', got one of {config.job!r}"
+        )
     folder = Path(output) if output is not None else Path(workdir) / "generated"
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output: expected a folder, got the file {folder}")
     folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(model, AutoencoderModel):
+        _images(model, config, folder, n or _IMAGES, seed)
+    else:
+        _clips(model, config, folder, n or config.objective.n_future or config.data.clip_length)
+
+
+def _images(model: Any, config: Any, folder: Path, n: int, seed: int) -> None:
+    from sfa_jax.training import held_out_frames
+
     codes = model.sample(n, seed=seed)
-    images = np.round(255 * np.clip(model.decode(codes), 0, 1)).astype(np.uint8)
-    temporary = folder / "samples.tmp.npz"
-    np.savez(temporary, codes=codes, images=images)
-    os.replace(temporary, folder / "samples.npz")
-    runs = load_runs(config.data)
-    held_out = [run.frames for run in runs if run.held_out] or [run.frames[-max(2, len(run) // 5) :] for run in runs]
-    model.plot_generated(folder, np.concatenate(held_out), n=n, seed=seed)
+    _write(folder / "samples.npz", codes=codes, images=_bytes(model.decode(codes)))
+    model.plot_generated(folder, np.concatenate(held_out_frames(config)), n=n, seed=seed)
     logging.getLogger("sfa_jax").info("%d images, and interpolations between held-out ones: %s", n, folder)
+
+
+def _clips(model: Any, config: Any, folder: Path, n: int) -> None:
+    from sfa_jax import evaluation
+    from sfa_jax.training import held_out_frames
+
+    n_seen = config.data.clip_length - config.objective.n_future
+    length, runs = n_seen + n, held_out_frames(config)
+    clips = [run[: len(run) // length * length].reshape(-1, length, *model.frame_shape) for run in runs]
+    every = np.concatenate(clips)
+    if not len(every):
+        raise InputError(
+            f"--n: expected at most {max(map(len, runs)) - n_seen}, so that a held-out run of {max(map(len, runs))} "
+            f"frames has {n_seen} to be seen and as many to compare with, got {n}"
+        )
+    seen, true = every[:, :n_seen], every[:, n_seen:]
+    continued = np.clip(model.go_on(seen, n), 0, 1)
+    _write(folder / "clips.npz", seen=seen, continued=_bytes(continued), true=true)
+    shown = np.linspace(0, len(every) - 1, min(_CLIPS, len(every))).astype(int)
+    drawn = np.concatenate([np.clip(model.reconstruct(seen[shown]), 0, 1), continued[shown]], axis=1)
+    evaluation.plot_clips(folder, every[shown] / np.float32(255), drawn, n_seen)
+    logging.getLogger("sfa_jax").info("%d held-out clips, each gone on with for %d frames: %s", len(every), n, folder)
+
+
+def _bytes(images: np.ndarray) -> np.ndarray:
+    """Images in [0, 1] as uint8."""
+    return np.round(255 * np.clip(images, 0, 1)).astype(np.uint8)
+
+
+def _write(path: Path, **arrays: Any) -> None:
+    """Writes an `.npz` file whole or not at all."""
+    temporary = path.with_suffix(".tmp.npz")
+    try:
+        np.savez(temporary, **arrays)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m sfa_jax.generate", description=str(__doc__).splitlines()[0])
-    parser.add_argument("workdir", metavar="WORKDIR", help="of a run of train.py with configs/autoencoder.py")
+    parser.add_argument(
+        "workdir", metavar="WORKDIR", help="of a run of train.py with an autoencoder, of images or video"
+    )
     parser.add_argument("--output", help="the folder to write to; by default WORKDIR/generated")
-    parser.add_argument("--n", type=int, default=60, help="images to draw")
+    parser.add_argument("--n", type=int, help="images to draw (60), or frames after each clip (as trained)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     _cli.run(lambda: generate(arguments.workdir, arguments.output, n=arguments.n, seed=arguments.seed))

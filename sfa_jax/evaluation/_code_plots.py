@@ -139,7 +139,9 @@ def plot_clips(folder: Path, true: np.ndarray, drawn: np.ndarray, n_seen: int) -
     """
     plt, save, written = open_folder(folder)
     time = true.shape[1]
-    shown = np.unique(np.concatenate([np.linspace(0, n_seen - 1, 4).astype(int), np.arange(n_seen, time)]))[:_STRIP]
+    seen = np.unique(np.linspace(0, n_seen - 1, min(4, n_seen)).astype(int))
+    after = np.unique(np.linspace(n_seen, time - 1, min(_STRIP - len(seen), time - n_seen)).astype(int))
+    shown = np.concatenate([seen, after])
     figure, axes = picture_grid(plt, 2 * len(true), len(shown), true.shape[2:4], below=0.05)
     for k, (clip, found) in enumerate(zip(true, drawn, strict=True)):
         for row, frames, name in ((2 * k, clip, "clip"), (2 * k + 1, found, "drawn")):

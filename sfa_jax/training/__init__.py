@@ -8,6 +8,7 @@ from sfa_jax.training._distributed import join as join
 from sfa_jax.training._driver import DivergedError as DivergedError
 from sfa_jax.training._driver import train_and_evaluate as train_and_evaluate
 from sfa_jax.training._embeddings import write_embeddings as write_embeddings
+from sfa_jax.training._inputs import held_out_frames as held_out_frames
 from sfa_jax.training._inputs import load_runs as load_runs
 from sfa_jax.training._model import SlowModel as SlowModel
 from sfa_jax.training._objectives import make_objective as make_objective
@@ -21,6 +22,7 @@ from sfa_jax.training._steps import init_state as init_state
 from sfa_jax.training._steps import make_optimizer as make_optimizer
 from sfa_jax.training._steps import make_train_step as make_train_step
 from sfa_jax.training._steps import make_update as make_update
+from sfa_jax.training._video_job import VideoModel as VideoModel
 
 __all__ = [
     "AutoencoderModel",
@@ -33,6 +35,8 @@ __all__ = [
     "SlowModel",
     "Stopped",
     "TrainState",
+    "VideoModel",
+    "held_out_frames",
     "init_state",
     "join",
     "load_runs",

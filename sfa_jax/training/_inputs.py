@@ -4,6 +4,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sfa_jax._errors import InputError
 from sfa_jax.data import ClipSampler, FrameStore, Run, Split, load, split_run
 from sfa_jax.data._load import WORLDS
@@ -43,6 +45,19 @@ def load_runs(data: Any, *, path: str | None = None, image_size: tuple[int, int]
         cache_dir=data.cache_dir or None,
         **{world: data[world].to_dict() for world in WORLDS if world in data},
     )
+
+
+def held_out_frames(config: Any) -> list[np.ndarray]:
+    """The held-out frames `[time, height, width, channel]` of each run of a config's data; all if there are none.
+
+    Raises:
+      InputError: as `load_inputs`.
+    """
+    runs = load_runs(config.data)
+    splits = split_runs(runs, holdout=config.evaluation.holdout, gap=config.evaluation.gap)
+    held_out = [run.frames[split.held_out_start :] for run, split in zip(runs, splits, strict=True) if split.train_stop]
+    held_out += [run.frames for run in runs if run.held_out]
+    return [frames for frames in held_out if len(frames)] or [run.frames for run in runs]
 
 
 def load_inputs(config: Any) -> Inputs:

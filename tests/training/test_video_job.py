@@ -7,6 +7,7 @@ import pytest
 
 from configs import video_autoencoder
 from sfa_jax._errors import InputError
+from sfa_jax.generate import generate
 from sfa_jax.training import restore_model, train_and_evaluate
 
 
@@ -59,6 +60,21 @@ def test_codes_clips_and_what_comes_after(finished):
     assert model.go_on(clips, 3).shape == (4, 3, 8, 8, 3)
     with pytest.raises(ValueError, match="frames: expected shape"):
         model.embed(frames[:, :4])
+
+
+def test_generate_goes_on_with_held_out_clips(finished):
+    workdir, _ = finished
+    generate(workdir, n=3)
+    folder = workdir / "generated"
+    assert {path.name for path in folder.iterdir()} == {"clips.png", "clips.gif", "clips.npz"}
+    with np.load(folder / "clips.npz") as arrays:
+        seen, continued, true = (arrays[name] for name in ("seen", "continued", "true"))
+    assert seen.shape == (5, 4, 8, 8, 3)  # of 40 held-out frames
+    assert continued.shape == true.shape == (5, 3, 8, 8, 3)
+    expected = restore_model(workdir).go_on(seen, 3)
+    np.testing.assert_allclose(continued, 255 * np.clip(expected, 0, 1), atol=0.51)
+    with pytest.raises(InputError, match="--n: expected at most 36, so that a held-out run of 40 frames"):
+        generate(workdir, n=37)
 
 
 def test_going_on_is_the_same_run(finished, cache, tmp_path):
