@@ -3,8 +3,9 @@
 Writes into `WORKDIR/generated` (or `--output`). Of an autoencoder of images: `samples.png` and `samples.npz` (`codes
 [n, code_size]`, `images` uint8 `[n, height, width, channel]`), drawn from the prior of a variational autoencoder, of
 others from a Gaussian copula of the codes of training images; and `interpolations.png` between held-out images of the
-run's own data. Of a video autoencoder: `clips.png`, `clips.gif` and `clips.npz`, held-out clips and how they go on after
-their last frame (`seen` uint8 `[clip, time, height, width, channel]`, `continued`, and `true`, what came in fact).
+run's own data. Of a video autoencoder: `clips.png`, `clips.gif` and `clips.npz`, held-out clips and how they go on
+after their last frame (`seen` uint8 `[clip, time, height, width, channel]`, `continued`, and `true`, what came in
+fact).
 """
 
 import argparse
