@@ -12,6 +12,7 @@ from sfa_jax.autoencoders._corruptions import gaussian_noise as gaussian_noise
 from sfa_jax.autoencoders._corruptions import masking_noise as masking_noise
 from sfa_jax.autoencoders._corruptions import one_of as one_of
 from sfa_jax.autoencoders._corruptions import random_erase as random_erase
+from sfa_jax.autoencoders._corruptions import random_hole as random_hole
 from sfa_jax.autoencoders._corruptions import salt_and_pepper as salt_and_pepper
 from sfa_jax.autoencoders._finola_decoder import GENERATORS as GENERATORS
 from sfa_jax.autoencoders._finola_decoder import FinolaDecoder as FinolaDecoder
@@ -73,6 +74,7 @@ __all__ = [
     "masking_noise",
     "one_of",
     "random_erase",
+    "random_hole",
     "recolour",
     "reconstruction_loss",
     "salt_and_pepper",

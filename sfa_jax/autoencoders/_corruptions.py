@@ -116,8 +116,27 @@ def random_erase(key: jax.Array, images: ArrayLike, *, size: int | Sequence[int]
     5.0
     """
     x = _checked(images)
-    value = _probability("value", value)
-    n, height, width, _ = x.shape
+    return jnp.where(random_hole(key, x.shape, size=size), _probability("value", value), x)
+
+
+def random_hole(key: jax.Array, shape: Sequence[int], *, size: int | Sequence[int] = 10) -> jax.Array:
+    """The pixels that `random_erase` erases, given the same key and size.
+
+    Args:
+      key: random key.
+      shape: `(n, height, width, channel)` of the images.
+      size: pixels a side, or (height, width), of the rectangle.
+
+    Returns:
+      bool `[n, height, width, 1]`.
+
+    Raises:
+      ValueError: the rectangle does not fit.
+
+    >>> random_hole(jax.random.key(0), (1, 3, 3, 1), size=2).sum().item()
+    4
+    """
+    n, height, width, _ = shape
     tall, wide = (size, size) if isinstance(size, int) else tuple(size)
     if not (1 <= tall <= height and 1 <= wide <= width):
         raise ValueError(f"size: expected 1 to {height} x {width} pixels, those of the images, got {tall} x {wide}")
@@ -128,8 +147,7 @@ def random_erase(key: jax.Array, images: ArrayLike, *, size: int | Sequence[int]
         places = jnp.arange(length)[None]
         return (places >= first) & (places < first + side)
 
-    hole = inside(row_key, height, tall)[:, :, None] & inside(column_key, width, wide)[:, None, :]
-    return jnp.where(hole[..., None], value, x)
+    return (inside(row_key, height, tall)[:, :, None] & inside(column_key, width, wide)[:, None, :])[..., None]
 
 
 def downsample(images: ArrayLike, *, factor: int = 2) -> jax.Array:

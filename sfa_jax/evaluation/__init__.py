@@ -39,6 +39,7 @@ from sfa_jax.evaluation._report import verdicts as verdicts
 from sfa_jax.evaluation._restoration import inpaint as inpaint
 from sfa_jax.evaluation._restoration import resize_bicubic as resize_bicubic
 from sfa_jax.evaluation._restoration import restoration_measures as restoration_measures
+from sfa_jax.evaluation._restoration import restore as restore
 
 __all__ = [
     "Probe",
@@ -73,6 +74,7 @@ __all__ = [
     "psnr",
     "resize_bicubic",
     "restoration_measures",
+    "restore",
     "run_deltas",
     "sfa_codes",
     "solve_readout",

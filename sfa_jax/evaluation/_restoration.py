@@ -10,57 +10,81 @@ from sfa_jax.evaluation._images import psnr
 Draw = Callable[[np.ndarray], np.ndarray]
 
 
-def restoration_measures(
-    draw: Draw, corrupted: Mapping[str, np.ndarray], images: np.ndarray, mean_image: np.ndarray, factor: int
-) -> dict[str, float]:
-    """PSNR of corrupted images, and of what is drawn from their codes, against the clean ones.
+def restore(draw: Draw, corrupted: Mapping[str, np.ndarray], hole: np.ndarray | None) -> dict[str, np.ndarray]:
+    """What an autoencoder makes of corrupted images: what it draws from their codes.
+
+    Of "random_erase", where it is known which pixels are missing, the others are kept: `inpaint`.
 
     Args:
       draw: images `[n, height, width, channel]` in [0, 1] to their reconstructions.
-      corrupted: by name of the corruption, images in [0, 1] of the shape of the clean ones.
+      corrupted: by name of the corruption, images in [0, 1].
+      hole: bool `[n, height, width, 1]`, what "random_erase" has erased; needed with it alone.
+
+    Returns:
+      By name, images of the same shape.
+    """
+    restored = {}
+    for name, given in corrupted.items():
+        if name == "random_erase" and hole is not None:
+            restored[name] = inpaint(draw, given, hole)
+        else:
+            restored[name] = draw(given)
+    return restored
+
+
+def restoration_measures(
+    restored: Mapping[str, np.ndarray],
+    corrupted: Mapping[str, np.ndarray],
+    images: np.ndarray,
+    hole: np.ndarray | None,
+    mean_image: np.ndarray,
+    factor: int,
+) -> dict[str, float]:
+    """PSNR of corrupted images, and of what is made of them, against the clean ones.
+
+    Args:
+      restored: from `restore`.
+      corrupted, hole: as there.
       images: the clean ones, `[n, height, width, channel]` in [0, 1].
       mean_image: `[height, width, channel]`, that holes are filled with for comparison.
       factor: pixels a side that "downsample" has averaged.
 
     Returns:
-      `NAME/corrupted_psnr` and `NAME/psnr` in dB, means over images. Of "random_erase", whose pixels outside the hole
-      are known and kept: `mean_filled_psnr`, and `psnr` of `inpaint`. Of "downsample" also `bicubic_psnr`.
+      `NAME/corrupted_psnr` and `NAME/psnr` in dB, means over images; of "random_erase" also `mean_filled_psnr`, of
+      "downsample" `bicubic_psnr`.
     """
     found = {}
     for name, given in corrupted.items():
         found[f"{name}/corrupted_psnr"] = float(psnr(given, images).mean())
-        restored = draw(given)
-        if name == "random_erase":
-            hole = np.any(given != images, axis=-1, keepdims=True)
-            found[f"{name}/mean_filled_psnr"] = float(psnr(np.where(hole, mean_image, images), images).mean())
-            restored = inpaint(draw, images, hole, mean_image)
+        found[f"{name}/psnr"] = float(psnr(restored[name], images).mean())
+        if name == "random_erase" and hole is not None:
+            found[f"{name}/mean_filled_psnr"] = float(psnr(np.where(hole, mean_image, given), images).mean())
         if name == "downsample":
             small = given[:, ::factor, ::factor]
             found[f"{name}/bicubic_psnr"] = float(psnr(resize_bicubic(small, images.shape[1:3]), images).mean())
-        found[f"{name}/psnr"] = float(psnr(restored, images).mean())
     return found
 
 
-def inpaint(draw: Draw, images: np.ndarray, hole: np.ndarray, fill: np.ndarray, *, n_steps: int = 10) -> np.ndarray:
+def inpaint(draw: Draw, images: np.ndarray, hole: np.ndarray, *, n_steps: int = 10) -> np.ndarray:
     """Fills holes with what an autoencoder draws there, again and again: each time it sees its last filling.
 
     x <- images outside the hole, draw(x) inside it
 
     Args:
       draw: images in [0, 1] to their reconstructions.
-      images: `[n, height, width, channel]`; what is inside the hole is not read.
+      images: `[n, height, width, channel]`, inside the hole whatever is seen there at first: best what the autoencoder
+        was trained to undo.
       hole: bool `[n, height, width, 1]`.
-      fill: what the hole begins as, of a shape that broadcasts.
       n_steps: how often, at least 1.
 
     Returns:
       The images with their holes filled, in [0, 1].
 
     >>> hole = np.array([True, False]).reshape(1, 1, 2, 1)
-    >>> inpaint(lambda x: x[:, :, ::-1], np.full((1, 1, 2, 1), 0.5), hole, np.zeros(1)).ravel().tolist()
+    >>> inpaint(lambda x: x[:, :, ::-1], np.array([0.0, 0.5]).reshape(1, 1, 2, 1), hole).ravel().tolist()
     [0.5, 0.5]
     """
-    x = np.where(hole, fill, images).astype(np.float32)
+    x = np.asarray(images, np.float32)
     for _ in range(n_steps):
         x = np.where(hole, np.clip(draw(x), 0, 1), x).astype(np.float32)
     return x

@@ -148,10 +148,12 @@ class AutoencoderJob(ImageJob):
         poll()
         measures |= self._probes(codes)
         poll()
-        corrupted, clean = self._corrupted(), self._held_out / np.float32(255)
+        corrupted, hole = self._corrupted()
+        clean = self._held_out / np.float32(255)
         mean = np.concatenate(self._training(_MEAN_IMAGES)).mean(axis=0) / np.float32(255)
+        restored = evaluation.restore(model.reconstruct, corrupted, hole)
         factor = self._config.corruption.factor
-        found = evaluation.restoration_measures(model.reconstruct, corrupted, clean, mean, factor)
+        found = evaluation.restoration_measures(restored, corrupted, clean, hole, mean, factor)
         measures |= {f"restored/{name}": value for name, value in found.items()}
         poll()
         if self._config.evaluation.plots:
@@ -159,9 +161,9 @@ class AutoencoderJob(ImageJob):
             evaluation.plot_codes(folder, held, self._network.code)
             trained = [name for name in self._config.corruption.names if name in corrupted]
             shown = trained or [name for name in _SHOWN if name in corrupted]
-            some = {name: corrupted[name][_spread(len(clean))] for name in shown}
-            restored = {name: model.reconstruct(images) for name, images in some.items()}
-            evaluation.plot_restorations(folder, clean[_spread(len(clean))], some, restored)
+            some = _spread(len(clean))
+            given, made = ({name: images[name][some] for name in shown} for images in (corrupted, restored))
+            evaluation.plot_restorations(folder, clean[some], given, made)
             model.plot_generated(folder, self._held_out, seed=self._config.seed)
         return measures
 
@@ -198,16 +200,21 @@ class AutoencoderJob(ImageJob):
                     found[prefix + name] = evaluation.probe_accuracy(*data, per_class=per_class)
         return found
 
-    def _corrupted(self) -> dict[str, np.ndarray]:
-        """Held-out images in every corruption that fits them, at the strengths of the config; always the same ones."""
-        clean, found = self._held_out / np.float32(255), {}
+    def _corrupted(self) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+        """Held-out images in every corruption that fits them, at the strengths of the config; always the same ones.
+
+        And the pixels that "random_erase" has erased; None where it does not fit.
+        """
+        clean, found, key = self._held_out / np.float32(255), {}, jax.random.key(0)
         for name in CORRUPTIONS:
             corrupt = jax.jit(make_corruption(self._config.corruption, [name]))
             try:
-                found[name] = np.asarray(corrupt(jax.random.key(0), clean))
+                found[name] = np.asarray(corrupt(key, clean))
             except ValueError as error:
                 _log.info("corruption %s is not measured: %s", name, error)
-        return found
+        if "random_erase" not in found:
+            return found, None
+        return found, np.asarray(autoencoders.random_hole(key, clean.shape, size=self._config.corruption.size))
 
     def _loss_of_images(
         self, params: Any, state: TrainState, key: jax.Array, images: jax.Array, weight: jax.Array

@@ -43,6 +43,7 @@ def test_random_erase():
     corners, counts = np.unique(first, axis=0, return_counts=True)
     assert len(corners) == 4 * 3
     np.testing.assert_allclose(counts / 4000, 1 / 12, atol=0.02)
+    np.testing.assert_array_equal(ae.random_hole(KEY, (4000, 5, 6, 1), size=(2, 4))[..., 0], erased)
     whole = ae.random_erase(KEY, jnp.ones((1, 5, 5, 1)), size=5)
     assert float(whole.sum()) == 0
 
