@@ -4,7 +4,7 @@ L = |x - f(g(x))|^2 + lambda |z|_1, with dropout on z. Masci et al., ICANN 2011;
 README.md lists which function computes which equation.
 
     python train.py --config=configs/csae.py                    on five thousand digits
-    python train.py --config=configs/csae.py:average            or :l2, instead of max pooling
+    python train.py --config=configs/csae.py:max                or :l2, instead of average pooling
     python train.py --config=configs/csae.py --config.objective.l1_weight=0
     python train.py --config=configs/csae.py:smoke              seconds; shows that everything runs, nothing else
 
@@ -26,13 +26,14 @@ def get_config(arg: str = "") -> ConfigDict:
     config.network.body = "convolutional"
     config.network.channels = (16, 32)
     config.network.hidden = ()
+    config.network.pool = "average"
     config.network.code = "sparse"
     config.network.code_size = 512
     config.network.dropout = 0.1
-    config.objective.l1_weight = 0.1
+    config.objective.l1_weight = 0.3
     config.corruption.names = ("none", "random_erase", "downsample")  # it learns to fill holes and to sharpen, too
     config.train.learning_rate = 2e-3
-    for pool in ("average", "l2"):
+    for pool in ("max", "l2"):
         if pool in chosen:
             config.network.pool = pool
     if "smoke" in chosen:

@@ -1,6 +1,6 @@
 """What lambda does to a sparse code, and beta to a Gaussian one.
 
-    python examples/autoencoder_sweeps.py lambda [--seeds 0 1 2] [--pool average] [--workdir runs/sweeps]
+    python examples/autoencoder_sweeps.py lambda [--seeds 0 1 2] [--pool max] [--workdir runs/sweeps]
     python examples/autoencoder_sweeps.py beta
 
 lambda: `configs/csae.py` at several lambda; active units against PSNR, live units, the linear probe. beta:
@@ -100,7 +100,7 @@ def main():
     parser.add_argument("which", choices=("lambda", "beta"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--values", type=float, nargs="+", help="other values of lambda or beta")
-    parser.add_argument("--pool", choices=("max", "average", "l2"), default="max", help="with lambda")
+    parser.add_argument("--pool", choices=("average", "max", "l2"), default="average", help="with lambda")
     parser.add_argument("--workdir", type=Path, default=Path("runs/sweeps"))
     args = parser.parse_args()
     values = args.values or {"lambda": LAMBDAS, "beta": BETAS}[args.which]
