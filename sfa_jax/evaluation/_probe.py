@@ -105,7 +105,7 @@ def choose_labelled(labels: np.ndarray, per_class: int, *, seed: int = 0) -> np.
     Raises:
       ValueError: a class has fewer images.
 
-    >>> choose_labelled(np.array([7, 3, 7]), 1)[0]
+    >>> choose_labelled(np.array([7, 3, 7]), 1)[0].item()
     1
     """
     classes, counts = np.unique(labels, return_counts=True)

@@ -320,5 +320,8 @@ def make_corruption(config: Any, names: Sequence[str] | None = None) -> Corrupt:
         "downsample": lambda key, images: autoencoders.downsample(images, factor=config.factor),
     }
     if not names or not set(names) <= corruptions.keys():
-        raise InputError(f"corruption.names: expected one or more of {tuple(corruptions)}, got {tuple(names)}")
+        raise InputError(
+            f"corruption.names: expected one or more of {tuple(corruptions)}, got {tuple(names)}; several are given as "
+            "--config.corruption.names=\"('none','downsample')\""
+        )
     return functools.partial(autoencoders.one_of, corruptions=[corruptions[name] for name in names])
