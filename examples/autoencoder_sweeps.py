@@ -83,7 +83,7 @@ def draw(which, found, path):
             fmt="none", color="tab:blue", capsize=2,
         )  # fmt: skip
         for value, a, b in zip(found, x.mean(axis=1), y.mean(axis=1), strict=True):
-            axis.annotate(f"{value:g}", (a, b), textcoords="offset points", xytext=(5, 5), fontsize=8)
+            axis.annotate(f"{value:g}", (a, b), textcoords="offset points", xytext=(6, -11), fontsize=8)
         axis.set(xlabel=labels[across], ylabel=labels[up], ylim=(0, None) if up.endswith("units") else None)
         axis.spines[["top", "right"]].set_visible(False)
         axis.margins(x=0.12)

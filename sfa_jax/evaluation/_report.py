@@ -45,7 +45,8 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
     if reasons:
         said.append(
             f"MEMORY: the slowness of this code comes from its recurrence, not from the frames: "
-            f"{' and '.join(reasons)}. Its Delta values are no evidence; compare recurrence 'none'."
+            f"{' and '.join(reasons)}. Its Delta values are no evidence; compare a network without memory "
+            "(network.recurrence=none, where there is the choice)."
         )
     if rank >= 1 > summary.get("effective_rank", 1.0):
         said.append(
@@ -75,8 +76,8 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
     if finite < 1:
         said.append(
             f"NOT FINITE: {100 * (1 - finite):.2g} % of the held-out frames have a code that is infinite or not a "
-            "number, and measures that need it are left out. A recurrence that runs away does this; compare recurrence "
-            "'none'."
+            "number, and measures that need it are left out. A recurrence that runs away does this; compare a network "
+            "without memory."
         )
     return said
 
