@@ -5,6 +5,7 @@ from sfa_jax.evaluation._baselines import sfa_codes as sfa_codes
 from sfa_jax.evaluation._class_plots import plot_classes as plot_classes
 from sfa_jax.evaluation._code_plots import plot_clips as plot_clips
 from sfa_jax.evaluation._code_plots import plot_codes as plot_codes
+from sfa_jax.evaluation._code_plots import plot_future as plot_future
 from sfa_jax.evaluation._code_plots import plot_interpolations as plot_interpolations
 from sfa_jax.evaluation._code_plots import plot_restorations as plot_restorations
 from sfa_jax.evaluation._code_plots import plot_samples as plot_samples
@@ -60,6 +61,7 @@ __all__ = [
     "plot_classes",
     "plot_clips",
     "plot_codes",
+    "plot_future",
     "plot_images",
     "plot_interpolations",
     "plot_masked",

@@ -159,3 +159,27 @@ def plot_clips(folder: Path, true: np.ndarray, drawn: np.ndarray, n_seen: int) -
     path = folder / "clips.gif"
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=150, loop=0)
     return [*written, path]
+
+
+def plot_future(folder: Path, errors: Mapping[str, np.ndarray]) -> list[Path]:
+    """Draws `future.png`: the squared error of each frame after the last one seen.
+
+    Args:
+      folder: where to; made if it is not there.
+      errors: mean squared errors `[n_frames]`, by what is drawn there.
+
+    Returns:
+      The file written.
+    """
+    plt, save, written = open_folder(folder)
+    figure, axis = plt.subplots(figsize=(6.4, 4), layout="constrained")
+    for (name, values), style in zip(errors.items(), ("o-", "s--", "^:"), strict=False):
+        axis.plot(np.arange(1, len(values) + 1), values, style, label=name, markersize=4)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set(
+        xlabel="frames after the last one seen", ylabel="mean squared error", ylim=(0, None), title="Held-out clips"
+    )
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    save(figure, "future.png")
+    return written

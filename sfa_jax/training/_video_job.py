@@ -116,11 +116,21 @@ class VideoAutoencoderJob(MeasuredJob):
             }
             summary |= {f"drawn/{prefix}{name}": value for name, value in found.items()}
         summary["drawn/code_size"] = float(self._dim)
-        last = true[:, self._context - 1 : self._context]
         after = true[:, self._context :]
-        for name, guess in (("", np.clip(future, 0, 1)), ("baseline/last_frame/", np.broadcast_to(last, after.shape))):
-            errors = np.asarray(np.mean((guess - after) ** 2, axis=(0, 2, 3, 4), dtype=np.float64))
-            summary |= {f"future/{name}squared_error/{k + 1}": float(error) for k, error in enumerate(errors)}
+        guesses = {
+            "": np.clip(future, 0, 1),
+            "baseline/last_frame/": true[:, self._context - 1 : self._context],
+            "baseline/mean_frame/": train.mean(axis=0, dtype=np.float64) / 255,
+        }
+        errors = {name: np.mean((guess - after) ** 2, axis=(0, 2, 3, 4)) for name, guess in guesses.items()}
+        summary |= {
+            f"future/{name}squared_error/{k + 1}": float(error)
+            for name, found in errors.items()
+            for k, error in enumerate(found)
+        }
+        if self._config.evaluation.plots and self._config.objective.n_future:
+            labels = "codes that go on alone", "the last frame seen, again", "the mean training frame"
+            evaluation.plot_future(workdir / "plots", dict(zip(labels, errors.values(), strict=True)))
         if self._config.evaluation.plots:
             whole = np.concatenate([drawn, future], axis=1)
             evaluation.plot_clips(workdir / "plots", true[:3], np.clip(whole[:3], 0, 1), self._context)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from configs import video_autoencoder
+from sfa_jax import data
 from sfa_jax._errors import InputError
 from sfa_jax.generate import generate
 from sfa_jax.training import restore_model, train_and_evaluate
@@ -35,10 +36,15 @@ def test_what_a_run_measures_and_writes(finished):
     workdir, summary = finished
     assert summary == json.loads((workdir / "summary.json").read_text())
     names = {"drawn/psnr", "drawn/baseline/pca/psnr", "r2/x", "memory_reliance"}
-    names |= {f"future/{name}squared_error/{k}" for name in ("", "baseline/last_frame/") for k in (1, 2)}
+    names |= {f"future/{name}squared_error/{k}" for name in ("", "baseline/mean_frame/") for k in (1, 2)}
     assert names <= summary.keys()
+    frames = data.load("room", image_size=8, room={"n_frames": 200})[0].frames / 255
+    clips = frames[160:196].reshape(6, 6, 8, 8, 3)  # of 40 held-out frames, four to be seen and two to come
+    last = [np.mean((clips[:, 3 + k] - clips[:, 3]) ** 2) for k in (1, 2)]
+    found = [summary[f"future/baseline/last_frame/squared_error/{k}"] for k in (1, 2)]
+    np.testing.assert_allclose(found, last, rtol=1e-5)
     drawn = {path.name for path in (workdir / "plots").iterdir()}
-    assert {"clips.png", "clips.gif", "losses.png"} <= drawn
+    assert {"clips.png", "clips.gif", "future.png", "losses.png"} <= drawn
     record = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[0])
     np.testing.assert_allclose(record["loss"], record["reconstruction"] + record["future"], rtol=1e-5)
 
