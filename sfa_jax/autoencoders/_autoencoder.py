@@ -1,6 +1,7 @@
 """The family of plain autoencoders: dense or convolutional, with a code that is free, sparse or a Gaussian variable."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -195,7 +196,18 @@ class Autoencoder:
 
         Returns:
           L `[n]`, and its terms by name, `[n]` each.
+
+        Raises:
+          ValueError: the target has another shape than the images or is not floating point, or a weight is no number.
         """
+        if images.shape != target.shape or not jnp.issubdtype(target.dtype, jnp.floating):
+            raise ValueError(
+                f"target: expected the shape {images.shape} of images, floating point in [0, 1], got {target.shape} "
+                f"of {target.dtype}"
+            )
+        if jnp.ndim(l1_weight) or jnp.ndim(beta):
+            found = jnp.shape(l1_weight), jnp.shape(beta)
+            raise ValueError(f"l1_weight, beta: expected a number each, got shapes {found[0]} and {found[1]}")
         posterior = self.posterior(params, images)
         z = self.sample(key, posterior, train=train)
         out = self.logits(params, z, target.shape[1:])
@@ -222,11 +234,13 @@ class _Encoder(nn.Module):
         sizes = self.sizes
         if sizes.body == "convolutional":
             for k, features in enumerate(sizes.channels):
-                kernel = self.param(f"block_{k}_kernel", nn.initializers.he_normal(), (3, 3, x.shape[-1], features))
-                bias = self.param(f"block_{k}_bias", nn.initializers.zeros, (features,))
+                kernel = self.param(
+                    f"block_{k}_kernel", nn.initializers.he_normal(), (3, 3, x.shape[-1], features), jnp.float32
+                )
+                bias = self.param(f"block_{k}_bias", nn.initializers.zeros, (features,), jnp.float32)
                 x = jax.nn.relu(conv2d(x, kernel, stride=1) + bias[None, None, None])
                 x = pool2d(x, kind=sizes.pool)
-        x = x.reshape(len(x), -1)
+        x = x.reshape(len(x), math.prod(x.shape[1:]))
         for k, size in enumerate(sizes.hidden):
             x = _activation(sizes.activation)(_dense(sizes.activation, size, f"hidden_{k}")(x))
         z = nn.Dense((1 + (sizes.code == "gaussian")) * sizes.code_size, name="code")(x)
@@ -240,26 +254,27 @@ class _Decoder(nn.Module):
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
         sizes, (height, width, image_channels) = self.sizes, self.frame_shape
-        factor = 2 ** len(sizes.channels)
-        grid = (height // factor, width // factor, sizes.channels[-1])
         layers: list[tuple[str, int, str]]
         layers = [(f"hidden_{k}", size, sizes.activation) for k, size in enumerate(reversed(sizes.hidden))]
+        grid = self.frame_shape
         if sizes.body == "dense":
             layers.append(("pixels", height * width * image_channels, ""))
         else:
+            factor = 2 ** len(sizes.channels)
+            grid = (height // factor, width // factor, sizes.channels[-1])
             layers.append(("map", grid[0] * grid[1] * grid[2], "relu"))
         x = z
         for k, (name, size, activation) in enumerate(layers):
             layer = _UnitRows(size, name=name) if sizes.code == "sparse" and k == 0 else _dense(activation, size, name)
             x = _activation(activation)(layer(x))
+        x = x.reshape(len(z), *grid)
         if sizes.body == "dense":
-            return x.reshape(-1, *self.frame_shape)
-        x = x.reshape(-1, *grid)
+            return x
         outputs = (*reversed(sizes.channels[:-1]), image_channels)
         for k, features in enumerate(outputs):
             init = transposed_init(relu=k + 1 < len(outputs))
-            kernel = self.param(f"up_{k}_kernel", init, (4, 4, x.shape[-1], features))
-            bias = self.param(f"up_{k}_bias", nn.initializers.zeros, (features,))
+            kernel = self.param(f"up_{k}_kernel", init, (4, 4, x.shape[-1], features), jnp.float32)
+            bias = self.param(f"up_{k}_bias", nn.initializers.zeros, (features,), jnp.float32)
             x = conv_transpose2d(x, kernel) + bias[None, None, None]
             x = jax.nn.relu(x) if k + 1 < len(outputs) else x
         return x
@@ -272,9 +287,11 @@ class _UnitRows(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.param("kernel", nn.initializers.normal(self.features**-0.5), (x.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        unit = kernel / jnp.maximum(jnp.linalg.norm(kernel, axis=1, keepdims=True), 1e-12)
+        kernel = self.param(
+            "kernel", nn.initializers.normal(self.features**-0.5), (x.shape[-1], self.features), jnp.float32
+        )
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        unit = kernel * jax.lax.rsqrt(jnp.sum(jnp.square(kernel), axis=1, keepdims=True) + 1e-24)
         return jnp.matmul(x, unit) + bias[None]
 
 

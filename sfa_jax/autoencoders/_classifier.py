@@ -67,6 +67,11 @@ class Classifier:
         Args:
           variables: from `init`.
           images: `[n, height, width, channel]`, uint8 or in [0, 1].
-          labels: int `[n]`, below n_classes.
+          labels: int `[n]`, from 0 to n_classes - 1 (their values are not checked).
+
+        Raises:
+          ValueError: the labels are no whole numbers, one an image.
         """
+        if labels.shape != (len(images),) or not jnp.issubdtype(labels.dtype, jnp.integer):
+            raise ValueError(f"labels: expected int [{len(images)}], got {labels.dtype} {list(labels.shape)}")
         return optax.softmax_cross_entropy_with_integer_labels(self.logits(variables, images), labels)

@@ -1,17 +1,20 @@
 """What is done to images before they are encoded; the clean ones are to be reconstructed.
 
-All take images `[n, height, width, channel]`, floating point in [0, 1], and give images of the same shape in [0, 1].
-Every image has a corruption of its own.
+All take images `[n, height, width, channel]`, floating point in [0, 1], and give images of the same shape in [0, 1]
+(values are not checked). Every image has a corruption of its own. Strengths may be traced, sizes not.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from sfa_jax.autoencoders._losses import Scalar, is_known
 
-def gaussian_noise(key: jax.Array, images: ArrayLike, *, sigma: float = 0.3) -> jax.Array:
+
+def gaussian_noise(key: jax.Array, images: ArrayLike, *, sigma: Scalar = 0.3) -> jax.Array:
     """Normal noise on every number of each image, clipped to [0, 1].
 
     x + sigma e,  e standard normal
@@ -35,12 +38,12 @@ def gaussian_noise(key: jax.Array, images: ArrayLike, *, sigma: float = 0.3) -> 
     [[[[0.5, 0.5]]]]
     """
     x = _checked(images)
-    if sigma < 0:
+    if is_known(sigma) and not sigma >= 0:
         raise ValueError(f"sigma: expected at least 0, got {sigma}")
-    return jnp.clip(x + sigma * jax.random.normal(key, x.shape, x.dtype), 0, 1)
+    return jnp.clip(x + jnp.asarray(sigma, x.dtype) * jax.random.normal(key, x.shape, x.dtype), 0, 1)
 
 
-def masking_noise(key: jax.Array, images: ArrayLike, *, share: float = 0.5) -> jax.Array:
+def masking_noise(key: jax.Array, images: ArrayLike, *, share: Scalar = 0.5) -> jax.Array:
     """Pixels set to 0, each with the same probability, all channels of it.
 
     Args:
@@ -66,7 +69,7 @@ def masking_noise(key: jax.Array, images: ArrayLike, *, share: float = 0.5) -> j
     return jnp.where(kept, x, 0)
 
 
-def salt_and_pepper(key: jax.Array, images: ArrayLike, *, share: float = 0.5) -> jax.Array:
+def salt_and_pepper(key: jax.Array, images: ArrayLike, *, share: Scalar = 0.5) -> jax.Array:
     """Pixels set to 0 or 1, half to each, all channels of it alike.
 
     Args:
@@ -88,12 +91,14 @@ def salt_and_pepper(key: jax.Array, images: ArrayLike, *, share: float = 0.5) ->
     [[[[0.5], [0.5]]]]
     """
     x = _checked(images)
-    drawn = jax.random.uniform(key, (*x.shape[:3], 1), x.dtype)
-    share = _probability("share", share)
+    drawn = jax.random.uniform(key, (*x.shape[:3], 1), jnp.float32)  # half precision has too few levels
+    share = jnp.asarray(_probability("share", share), jnp.float32)
     return jnp.where(drawn < share / 2, 0, jnp.where(drawn < share, 1, x))
 
 
-def random_erase(key: jax.Array, images: ArrayLike, *, size: int | Sequence[int] = 10, value: float = 0.0) -> jax.Array:
+def random_erase(
+    key: jax.Array, images: ArrayLike, *, size: int | Sequence[int] = 10, value: Scalar = 0.0
+) -> jax.Array:
     """One rectangle of each image set to one value, anywhere within it with equal probability.
 
     Args:
@@ -116,7 +121,8 @@ def random_erase(key: jax.Array, images: ArrayLike, *, size: int | Sequence[int]
     5.0
     """
     x = _checked(images)
-    return jnp.where(random_hole(key, x.shape, size=size), _probability("value", value), x)
+    value = jnp.asarray(_probability("value", value), x.dtype)
+    return jnp.where(random_hole(key, x.shape, size=size), value, x)
 
 
 def random_hole(key: jax.Array, shape: Sequence[int], *, size: int | Sequence[int] = 10) -> jax.Array:
@@ -131,13 +137,19 @@ def random_hole(key: jax.Array, shape: Sequence[int], *, size: int | Sequence[in
       bool `[n, height, width, 1]`.
 
     Raises:
-      ValueError: the rectangle does not fit.
+      ValueError: the rectangle does not fit, or there are not four axes.
+      TypeError: a side is no whole number.
 
     >>> random_hole(jax.random.key(0), (1, 3, 3, 1), size=2).sum().item()
     4
     """
+    if len(shape) != 4:
+        raise ValueError(f"shape: expected (n, height, width, channel), got {tuple(shape)}")
     n, height, width, _ = shape
-    tall, wide = (size, size) if isinstance(size, int) else tuple(size)
+    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(sides) != 2:
+        raise ValueError(f"size: expected pixels a side, or (height, width), got {size}")
+    tall, wide = map(operator.index, sides)
     if not (1 <= tall <= height and 1 <= wide <= width):
         raise ValueError(f"size: expected 1 to {height} x {width} pixels, those of the images, got {tall} x {wide}")
     row_key, column_key = jax.random.split(key)
@@ -184,14 +196,14 @@ def one_of(
     Args:
       key: random key.
       images: as this module says.
-      corruptions: each `(key, images) -> images`, one or more.
+      corruptions: each `(key, images) -> images`, one or more; a single one is given the key itself.
 
     Returns:
       As this module says.
 
     Raises:
       TypeError: the images are not floating point.
-      ValueError: they are not `[n, height, width, channel]`, or there is no corruption.
+      ValueError: they are not `[n, height, width, channel]`, there is no corruption, or one changes their shape.
 
     >>> clear, black = (lambda key, x: x), (lambda key, x: 0 * x)
     >>> one_of(jax.random.key(0), jnp.ones((1000, 1, 1, 1)), corruptions=[clear, black]).mean().round(1).item()
@@ -200,13 +212,14 @@ def one_of(
     x = _checked(images)
     if not corruptions:
         raise ValueError("corruptions: expected one or more, got none")
-    if len(corruptions) == 1:
-        return corruptions[0](key, x)
     which_key, *keys = jax.random.split(key, 1 + len(corruptions))
     which = jax.random.randint(which_key, (len(x), 1, 1, 1), 0, len(corruptions))
     made = x
-    for k, (one_key, corrupt) in enumerate(zip(keys, corruptions, strict=True)):
-        made = jnp.where(which == k, corrupt(one_key, x), made)
+    for k, (one_key, corrupt) in enumerate(zip(keys if len(keys) > 1 else [key], corruptions, strict=True)):
+        corrupted = corrupt(one_key, x)
+        if corrupted.shape != x.shape:
+            raise ValueError(f"corruptions: expected images of {x.shape} from each, number {k} gives {corrupted.shape}")
+        made = jnp.where(which == k, corrupted, made)
     return made
 
 
@@ -219,7 +232,7 @@ def _checked(images: ArrayLike) -> jax.Array:
     return x
 
 
-def _probability(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
+def _probability(name: str, value: Scalar) -> Scalar:
+    if is_known(value) and not 0 <= value <= 1:
         raise ValueError(f"{name}: expected 0 to 1, got {value}")
     return value

@@ -7,39 +7,49 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-_LEVELS = 256  # quantiles that are kept of each number
+_LEVELS = 641  # quantiles that are kept of each number
+_REACH = 5.0  # normal deviations, either way, between which they lie
+_TERMS = 12  # of the series in the correlation
+_HALVINGS = 16  # of the interval that it is looked for in
 
 
 class CodeDistribution(NamedTuple):
-    """A Gaussian copula: numbers of a code have their own distributions, and are correlated as normal variables are.
+    """Normal to anything: numbers of a code are increasing functions of normal variables that are correlated.
 
     Attributes:
-      quantiles: of each number at evenly spaced levels from 0 to 1, `[n_levels, code_size]`.
-      cholesky: L `[code_size, code_size]` of the correlations R = L L' of the normal scores.
+      quantiles: of each number, `[n_levels, code_size]`, at the levels of normal scores evenly spaced from -5 to 5; the
+        ends are the smallest and the largest value.
+      cholesky: L `[code_size, code_size]` of the correlations R = L L' of the normal variables.
     """
 
     quantiles: jax.Array
     cholesky: jax.Array
 
 
-def fit_code_distribution(codes: ArrayLike, *, shrinkage: float = 0.01) -> CodeDistribution:
-    """Fits a Gaussian copula to codes: their marginal distributions as they are, and the correlations of their ranks.
+def fit_code_distribution(codes: ArrayLike, *, floor: float = 0.01) -> CodeDistribution:
+    """Fits a Gaussian copula to codes, so that samples have their marginal distributions and their correlations.
 
-    r = normal quantile of the rank of each number among the codes, equal ones (the zeros of a sparse code) sharing the
-    mean of their ranks; R = (1 - shrinkage) corr(r) + shrinkage I
+    z_i = h_i(s_i),  h_i = (quantile function of z_i) o Phi,  s normal with correlations R;  R_ij solves
+    corr(z_i, z_j) = sum_k c_ik c_jk R_ij^k,  c_ik the coefficient of h_i / std(z_i) of normalised Hermite polynomial k
+
+    The correlation of ranks would not do: zeros of a sparse code, which are equal, hide how numbers go together. The
+    series is cut off after 12 terms, and R made a matrix of correlations by raising its smallest eigenvalues. A number
+    that is active on few images is sampled as active between one level of the quantiles and the next.
 
     Args:
-      codes: of training images, `[n, code_size]`, finite, n at least 2.
-      shrinkage: of the correlations towards none, above 0 and at most 1.
+      codes: of training images, `[n, code_size]`, floating point, finite, n at least 2.
+      floor: that eigenvalues of R are raised to before its diagonal is made 1 again, above 0 and at most 1.
 
     Returns:
       `CodeDistribution`.
 
     Raises:
-      ValueError: the codes have another shape, or the shrinkage is out of its range.
+      TypeError: the codes are not floating point.
+      ValueError: they have another shape, or the floor is out of its range.
 
     References:
-      Liu, Lafferty & Wasserman, "The nonparanormal", JMLR 2009.
+      Cario & Nelson, "Modeling and generating random vectors with arbitrary marginal distributions and correlation
+      matrix", Northwestern University 1997; Liu, Lafferty & Wasserman, "The nonparanormal", JMLR 2009.
 
     >>> fit_code_distribution(jnp.arange(6.0).reshape(3, 2)).cholesky.shape
     (2, 2)
@@ -47,22 +57,54 @@ def fit_code_distribution(codes: ArrayLike, *, shrinkage: float = 0.01) -> CodeD
     z = jnp.asarray(codes)
     if z.ndim != 2 or len(z) < 2:
         raise ValueError(f"codes: expected shape [n, code_size], at least two codes, got {z.shape}")
-    if not 0 < shrinkage <= 1:
-        raise ValueError(f"shrinkage: expected above 0 and at most 1, got {shrinkage}")
-    n = len(z)
-    ordered = jnp.sort(z, axis=0)
-    first, last = (
-        jax.vmap(lambda values, x, side=side: jnp.searchsorted(values, x, side=side), 1, 1)(ordered, z)
-        for side in ("left", "right")
-    )
-    score = jax.scipy.special.ndtri((0.5 * (first + last)).astype(z.dtype) / n)
-    score = jnp.clip(score, -4, 4)
-    score = score - jnp.mean(score, axis=0, keepdims=True)
-    length = jnp.sqrt(jnp.mean(jnp.square(score), axis=0, keepdims=True))
-    score = score / jnp.where(length > 0, length, 1)  # of a number that never changes there is none
-    r = (1 - shrinkage) * jnp.matmul(score.T, score) / n
-    r = r - jnp.diag(jnp.diag(r)) + jnp.eye(len(r), dtype=r.dtype)
-    return CodeDistribution(jnp.quantile(z, jnp.linspace(0, 1, _LEVELS), axis=0), jnp.linalg.cholesky(r))
+    if not jnp.issubdtype(z.dtype, jnp.floating):
+        raise TypeError(f"codes: expected floating point, got {z.dtype}")
+    if not 0 < floor <= 1:
+        raise ValueError(f"floor: expected above 0 and at most 1, got {floor}")
+    z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
+    scores = jnp.linspace(-_REACH, _REACH, _LEVELS, dtype=z.dtype)
+    levels = jax.scipy.special.ndtr(scores).at[jnp.array([0, -1])].set(jnp.array([0, 1], z.dtype))
+    quantiles = jnp.quantile(z, levels, axis=0)
+    centred = z - jnp.mean(z, axis=0, keepdims=True)
+    deviation = jnp.sqrt(jnp.mean(jnp.square(centred), axis=0))
+    per_deviation = jnp.where(deviation > 0, 1 / jnp.where(deviation > 0, deviation, 1), 0)[None]  # or nothing changes
+    unit = centred * per_deviation
+    wanted = jnp.matmul(unit.T, unit) / len(z)
+    r = _solve_correlations(jnp.matmul(_hermite(scores), quantiles * per_deviation), wanted)
+    r = jnp.where(jnp.eye(len(r), dtype=bool), 1, r)
+    values, vectors = jnp.linalg.eigh(r)
+    r = jnp.matmul(vectors * jnp.maximum(values, floor)[None], vectors.T)
+    length = jnp.sqrt(jnp.diag(r))
+    return CodeDistribution(quantiles, jnp.linalg.cholesky(r / (length[:, None] * length[None])))
+
+
+def _hermite(scores: jax.Array) -> jax.Array:
+    """Row k - 1 times the values of a function at evenly spaced scores is its Hermite coefficient k, k from 1."""
+    weight = jnp.exp(-0.5 * jnp.square(scores))
+    weight = weight / jnp.sum(weight)
+    before, now = jnp.zeros_like(scores), jnp.ones_like(scores)
+    rows = []
+    for k in range(_TERMS):
+        before, now = now, (scores * now - k**0.5 * before) / (k + 1) ** 0.5
+        rows.append(now * weight)
+    return jnp.stack(rows)
+
+
+def _solve_correlations(coefficients: jax.Array, wanted: jax.Array) -> jax.Array:
+    """rho of each pair of numbers with sum_k c_ik c_jk rho^k = wanted, by halving: the sum grows with rho."""
+
+    def halve(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = ends
+        rho = 0.5 * (low + high)
+        total = jnp.zeros_like(rho)
+        for c in coefficients[::-1]:
+            total = (total + c[:, None] * c[None]) * rho
+        return jnp.where(total < wanted, rho, low), jnp.where(total < wanted, high, rho)
+
+    one = jnp.ones_like(wanted)
+    low, high = jax.lax.fori_loop(0, _HALVINGS, halve, (-one, one))
+    never = jnp.sum(jnp.abs(coefficients), axis=0) == 0
+    return jnp.where(never[:, None] | never[None], 0, 0.5 * (low + high))
 
 
 def sample_codes(key: jax.Array, distribution: CodeDistribution, n: int) -> jax.Array:
@@ -73,9 +115,9 @@ def sample_codes(key: jax.Array, distribution: CodeDistribution, n: int) -> jax.
     (5, 2)
     """
     quantiles, cholesky = distribution
-    score = jnp.matmul(jax.random.normal(key, (n, len(cholesky)), cholesky.dtype), cholesky.T)
-    level = jax.scipy.special.ndtr(score) * (len(quantiles) - 1)
-    return jax.vmap(lambda x, values: jnp.interp(x, jnp.arange(len(values)), values), 1, 1)(level, quantiles)
+    scores = jnp.matmul(jax.random.normal(key, (n, len(cholesky)), cholesky.dtype), cholesky.T)
+    at = jnp.linspace(-_REACH, _REACH, len(quantiles), dtype=scores.dtype)
+    return jax.vmap(lambda x, values: jnp.interp(x, at, values), 1, 1)(scores, quantiles)
 
 
 def interpolate(
@@ -89,12 +131,13 @@ def interpolate(
     Args:
       first, last: a and b, `[..., code_size]`, of one shape.
       n_steps: codes, at least 2.
-      path: as above; linear where both point the same way.
+      path: as above; linear where there is no arc: both point the same way or opposite ways, or one is 0.
 
     Returns:
       `[..., n_steps, code_size]`.
 
     Raises:
+      TypeError: they are not of one floating point type.
       ValueError: the shapes differ, there are fewer than two steps, or the path is unknown.
 
     References:
@@ -110,18 +153,19 @@ def interpolate(
         raise ValueError(f"n_steps: expected at least 2, got {n_steps}")
     if path not in ("linear", "spherical"):
         raise ValueError(f"path: expected 'linear' or 'spherical', got {path!r}")
-    t = jnp.linspace(0, 1, n_steps, dtype=a.dtype)[:, None]
+    if a.dtype != b.dtype or not jnp.issubdtype(a.dtype, jnp.floating):
+        raise TypeError(f"first, last: expected one floating point type, got {a.dtype} and {b.dtype}")
+    t = jnp.linspace(0, 1, n_steps, dtype=a.dtype).reshape(*[1] * (a.ndim - 1), n_steps, 1)
     a, b = a[..., None, :], b[..., None, :]
+    straight = (1 - t) * a + t * b
     if path == "linear":
-        return (1 - t) * a + t * b
-    lengths = jnp.linalg.norm(a, axis=-1, keepdims=True) * jnp.linalg.norm(b, axis=-1, keepdims=True)
-    cosine = jnp.sum(a * b, axis=-1, keepdims=True) / jnp.where(lengths > 0, lengths, 1)
-    angle = jnp.arccos(jnp.clip(cosine, -1, 1))
-    sine = jnp.sin(angle)
-    straight = sine < 1e-4
-    safe = jnp.where(straight, 1, sine)
-    turned = jnp.sin((1 - t) * angle) / safe * a + jnp.sin(t * angle) / safe * b
-    return jnp.where(straight, (1 - t) * a + t * b, turned)
+        return straight
+    squares = jnp.sum(jnp.square(a), axis=-1, keepdims=True) * jnp.sum(jnp.square(b), axis=-1, keepdims=True)
+    cosine = jnp.sum(a * b, axis=-1, keepdims=True) / jnp.sqrt(jnp.where(squares > 0, squares, 1))
+    arc = (squares > 0) & (jnp.abs(cosine) < 1 - 1e-7)
+    angle = jnp.arccos(jnp.where(arc, cosine, 0))  # what is not chosen must not spoil the gradient
+    turned = (jnp.sin((1 - t) * angle) * a + jnp.sin(t * angle) * b) / jnp.sin(angle)
+    return jnp.where(arc, turned, straight)
 
 
 def sample_prior(key: jax.Array, n: int, code_size: int) -> jax.Array:

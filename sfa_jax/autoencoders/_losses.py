@@ -6,14 +6,20 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+Scalar = float | jax.Array
+"""A number, or a scalar array, which may be traced."""
+
 
 def reconstruction_loss(reconstruction: ArrayLike, images: ArrayLike) -> jax.Array:
     """The mean squared error of each image.
 
     L_n = mean over rows, columns and channels of (reconstruction_n - images_n)^2
 
+    The mean, not the sum, so that images of all sizes compare; what is added to it, such as lambda times `l1_penalty`,
+    has another weight than beside a sum (`Autoencoder.loss`), by the number of pixels.
+
     Args:
-      reconstruction: `[n, height, width, channel]`.
+      reconstruction: `[n, height, width, channel]`, or `[n, ...]`.
       images: of the same shape, floating point in [0, 1].
 
     Returns:
@@ -43,10 +49,11 @@ def l1_penalty(codes: ArrayLike) -> jax.Array:
 
     Raises:
       TypeError: the codes are not floating point.
+      ValueError: they have fewer than two axes.
 
     References:
-      Olshausen & Field, Nature 1996 (sparse codes); seed formula of the convolutional sparse autoencoder,
-      L = ||x - f(g(x))||^2 + lambda ||z||_1.
+      Olshausen & Field, Nature 1996 (sparse codes); lambda times this, beside the squared error summed over the image,
+      is the loss of the convolutional sparse autoencoder, L = ||x - f(g(x))||^2 + lambda ||z||_1.
 
     >>> l1_penalty(jnp.array([[1.0, -2.0, 0.0]])).tolist()
     [3.0]
@@ -107,10 +114,12 @@ def bernoulli_log_likelihood(logits: ArrayLike, images: ArrayLike) -> jax.Array:
     -2.7726
     """
     logits, images = _alike("logits", logits, images)
-    return -jnp.sum(jnp.logaddexp(0, logits) - images * logits, axis=_inner(images))
+    # Of confident logits log s(l) is small: as a difference of large numbers it would be lost to rounding.
+    each = images * jax.nn.log_sigmoid(logits) + (1 - images) * jax.nn.log_sigmoid(-logits)
+    return jnp.sum(each, axis=_inner(images))
 
 
-def gaussian_log_likelihood(reconstruction: ArrayLike, images: ArrayLike, *, sigma: float) -> jax.Array:
+def gaussian_log_likelihood(reconstruction: ArrayLike, images: ArrayLike, *, sigma: Scalar) -> jax.Array:
     """The logarithm of the density of each image, its pixels independent Gaussian variables of one deviation.
 
     log p(x_n) = -1/2 sum over pixels of ((x - x^) / sigma)^2 + log(2 pi sigma^2)
@@ -118,24 +127,27 @@ def gaussian_log_likelihood(reconstruction: ArrayLike, images: ArrayLike, *, sig
     Args:
       reconstruction: x^, `[n, ...]`.
       images: x, of the same shape, floating point.
-      sigma: the deviation, in units of the image's range.
+      sigma: the deviation, in units of the image's range, a number or a scalar array above 0; may be learned.
 
     Returns:
       `[n]`, in nats.
 
     Raises:
-      ValueError: the shapes differ.
+      ValueError: the shapes differ, or sigma is not a scalar or not above 0.
       TypeError: the images are not floating point.
 
     >>> round(gaussian_log_likelihood(jnp.zeros((1, 2)), jnp.zeros((1, 2)), sigma=1.0).item(), 4)
     -1.8379
     """
     reconstruction, images = _alike("reconstruction", reconstruction, images)
+    if jnp.ndim(sigma) or (is_known(sigma) and not sigma > 0):
+        raise ValueError(f"sigma: expected a number above 0, got {sigma}")
+    sigma = jnp.asarray(sigma, images.dtype)
     squared = jnp.square((images - reconstruction) / sigma)
-    return -0.5 * jnp.sum(squared + math.log(2 * math.pi * sigma**2), axis=_inner(images))
+    return -0.5 * jnp.sum(squared + 2 * jnp.log(sigma) + math.log(2 * math.pi), axis=_inner(images))
 
 
-def elbo(log_likelihood: ArrayLike, kl: ArrayLike, *, beta: float = 1.0) -> jax.Array:
+def elbo(log_likelihood: ArrayLike, kl: ArrayLike, *, beta: Scalar = 1.0) -> jax.Array:
     """The evidence lower bound of each image, for one draw of its code.
 
     ELBO_n = log p(x_n given z_n) - beta KL(q(z given x_n), p(z)),  z_n drawn from q
@@ -149,7 +161,7 @@ def elbo(log_likelihood: ArrayLike, kl: ArrayLike, *, beta: float = 1.0) -> jax.
       `[n]`, in nats. To be maximised.
 
     Raises:
-      ValueError: the shapes differ.
+      ValueError: the shapes differ, or beta is not a scalar.
 
     References:
       Kingma & Welling, arXiv 1312.6114, eq. 3; Higgins et al., ICLR 2017 (beta).
@@ -158,6 +170,8 @@ def elbo(log_likelihood: ArrayLike, kl: ArrayLike, *, beta: float = 1.0) -> jax.
     [-100.0]
     """
     log_likelihood, kl = jnp.asarray(log_likelihood), jnp.asarray(kl)
+    if jnp.ndim(beta):
+        raise ValueError(f"beta: expected a number, got shape {jnp.shape(beta)}")
     if log_likelihood.shape != kl.shape:
         raise ValueError(f"kl: expected the shape {log_likelihood.shape} of log_likelihood, got {kl.shape}")
     return log_likelihood - beta * kl
@@ -190,8 +204,13 @@ def draw_gaussian(key: jax.Array, mean: ArrayLike, log_variance: ArrayLike) -> j
     return mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape, mean.dtype)
 
 
+def is_known(x: Scalar) -> bool:
+    """Whether a number's value can be looked at: not one that `jit`, `vmap` or `grad` traces."""
+    return not isinstance(x, jax.core.Tracer)
+
+
 def _alike(name: str, x: ArrayLike, images: ArrayLike, of: str = "images") -> tuple[jax.Array, jax.Array]:
-    x, images = jnp.asarray(x), _floating(of, images)
+    images, x = _floating(of, images), _floating(name, x)
     if x.shape != images.shape:
         raise ValueError(f"{name}: expected the shape {images.shape} of {of}, got {x.shape}")
     return x, images
@@ -200,7 +219,8 @@ def _alike(name: str, x: ArrayLike, images: ArrayLike, of: str = "images") -> tu
 def _floating(name: str, x: ArrayLike) -> jax.Array:
     x = jnp.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"{name}: expected floating point, got {x.dtype}; of images, divide uint8 by 255 first")
+        hint = "; divide uint8 by 255 first" if name == "images" else ""
+        raise TypeError(f"{name}: expected floating point, got {x.dtype}{hint}")
     if x.ndim < 2:
         raise ValueError(f"{name}: expected shape [n, ...], an image or a code a row, got {x.shape}")
     return x

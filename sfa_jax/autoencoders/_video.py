@@ -58,7 +58,8 @@ class VideoAutoencoder:
       code_size: numbers of a code.
       cell: "plain" or "lstm", of encoder and decoder.
       body: "dense" or "convolutional".
-      channels: of the convolutional blocks, each of which halves the frame.
+      channels: of the convolutional blocks, each of which halves the frame; with them the decoder sees the frame before
+        averaged to 8x8 pixels, so that frames are multiples of 8.
       hidden: units of the decoder's cell (not of the plain dense one, whose units are the frame's numbers), and of m.
     """
 
@@ -138,7 +139,7 @@ class VideoAutoencoder:
     def init_carry(self, params: Any, batch: int, frame_shape: Sequence[int]) -> VideoCarry:
         """What is carried before the first frame."""
         encoder, decoder = (init_cell_carry(params[name], batch, kind=self.cell) for name in ("encoder", "decoder"))
-        return VideoCarry(encoder, decoder, jnp.zeros((batch, *frame_shape)))
+        return VideoCarry(encoder, decoder, jnp.zeros((batch, *frame_shape), decoder.dtype))
 
     def encode(
         self, params: Any, frames: jax.Array, carry: VideoCarry, *, reset: jax.Array | None = None
@@ -177,14 +178,24 @@ class VideoAutoencoder:
           params: from `init`.
           h: `[batch, time, code_size]`.
           carry: before the first frame.
-          teacher: true frames `[batch, time, height, width, channel]` in [0, 1]: each frame is drawn beside the true
-            one before it (teacher forcing); None: beside the one drawn before it.
+          teacher: true frames `[batch, time, height, width, channel]`, uint8 or in [0, 1]: each frame is drawn beside
+            the true one before it (teacher forcing); None: beside the one drawn before it.
           reset: as in `encode`.
 
         Returns:
           `(frames [batch, time, height, width, channel] in [0, 1], carry)`.
+
+        Raises:
+          ValueError: `teacher` or `reset` is not of the batch and time of h.
         """
         batch, time = h.shape[:2]
+        frame_shape = carry.drawn.shape[1:]
+        if reset is not None and reset.shape != (batch, time):
+            raise ValueError(f"reset: expected shape {(batch, time)}, one entry a frame, got {reset.shape}")
+        if teacher is not None:
+            if teacher.shape != (batch, time, *frame_shape):
+                raise ValueError(f"teacher: expected shape {(batch, time, *frame_shape)}, got {teacher.shape}")
+            teacher = as_float(teacher).astype(carry.drawn.dtype)
         keep = jnp.ones((batch, time), bool) if reset is None else ~reset.astype(bool)
 
         def step(state: tuple[jax.Array, jax.Array], now: tuple[Any, ...]) -> tuple[Any, jax.Array]:

@@ -18,7 +18,7 @@ def plot_classes(
     images: np.ndarray,
     probabilities: np.ndarray,
     labels: np.ndarray,
-    classes: np.ndarray,
+    classes: Sequence[Any] | np.ndarray,
     records: Sequence[Mapping[str, Any]],
 ) -> list[Path]:
     """Draws `confusion.png`, `losses.png`, and `mistakes.png` where there are any.
@@ -28,7 +28,7 @@ def plot_classes(
       images: held-out ones, uint8 `[n, height, width, channel]`.
       probabilities: of their classes, `[n, n_classes]`.
       labels: true classes, int `[n]`, counted from 0.
-      classes: what they are called, `[n_classes]`.
+      classes: what they are called, numbers or texts `[n_classes]`.
       records: the lines of the metrics file.
 
     Returns:
@@ -36,7 +36,8 @@ def plot_classes(
     """
     plt, save, written = open_folder(folder)
     found = np.argmax(probabilities, axis=1)
-    save(_confusion(plt, found, labels, classes), "confusion.png")
+    names = [label if isinstance(label, str) else f"{label:g}" for label in classes]
+    save(_confusion(plt, found, labels, names), "confusion.png")
     wrong = np.flatnonzero(found != labels)
     if len(wrong):
         worst = wrong[np.argsort(-probabilities[wrong, found[wrong]])][:_MISTAKES]
@@ -46,8 +47,8 @@ def plot_classes(
             axis.axis("off")
         for axis, k in zip(axes.ravel(), worst, strict=False):
             show(axis, images[k] / 255)
-            named = classes[labels[k]], classes[found[k]], probabilities[k, found[k]]
-            axis.set_title("{:g}, taken for {:g}\np = {:.2f}".format(*named), fontsize=8)
+            named = names[labels[k]], names[found[k]], probabilities[k, found[k]]
+            axis.set_title("{}, taken for {}\np = {:.2f}".format(*named), fontsize=8)
         figure.suptitle("Held-out images that it is most sure, and wrong, about")
         save(figure, "mistakes.png")
     if any(record.get("split") == "train" for record in records):
@@ -55,8 +56,8 @@ def plot_classes(
     return written
 
 
-def _confusion(plt: Any, found: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> Any:
-    n = len(classes)
+def _confusion(plt: Any, found: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Any:
+    n = len(names)
     counts = np.zeros((n, n), int)
     np.add.at(counts, (labels, found), 1)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -67,7 +68,6 @@ def _confusion(plt: Any, found: np.ndarray, labels: np.ndarray, classes: np.ndar
         for row, column in np.argwhere(counts > 0):
             colour = "white" if share[row, column] > 0.5 else "black"
             axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8)
-    names = [f"{label:g}" for label in classes]
     axis.set_xticks(range(n), names), axis.set_yticks(range(n), names)
     right = np.trace(counts) / max(1, counts.sum())
     axis.set(xlabel="taken for", ylabel="class", title=f"Held-out images: {100 * right:.1f} % right")

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_PENALTIES = np.logspace(-4, 4, 33)  # relative to the mean variance of a number
+_PENALTIES = np.logspace(-4, 4, 33)  # relative to the mean square of the singular values
 
 
 class Probe(NamedTuple):
@@ -15,7 +15,7 @@ class Probe(NamedTuple):
       weights: `[code_size, n_classes]`.
       offset: `[n_classes]`.
       classes: `[n_classes]`, the labels.
-      penalty: that leaving one out chose.
+      penalty: that leaving one out chose, relative to the mean of the squared singular values of the codes.
     """
 
     mean: np.ndarray
@@ -33,7 +33,7 @@ class Probe(NamedTuple):
 def fit_probe(codes: np.ndarray, labels: np.ndarray, unlabelled: np.ndarray | None = None) -> Probe:
     """Ridge regression from codes to one-hot classes; its penalty, and its scaling of the codes, are the best of 66.
 
-    W = (Z'Z + n a I)^-1 Z'Y; leaving one out, its error is (Y - Z W) / (1 - h), h the diagonal of Z (Z'Z + n a I)^-1 Z'
+    W = (Z'Z + a I)^-1 Z'Y; leaving one out, its error is (Y - Z W) / (1 - h), h the diagonal of Z (Z'Z + a I)^-1 Z'
 
     Z are the codes divided by the deviation of each number, or all by one: neither suits all codes (the last principal
     components are noise, which the first way makes as large as the first ones), and the error of leaving one out says
@@ -48,7 +48,7 @@ def fit_probe(codes: np.ndarray, labels: np.ndarray, unlabelled: np.ndarray | No
       `Probe`.
 
     Raises:
-      ValueError: the shapes do not fit, or there is but one class.
+      ValueError: the shapes do not fit, there is but one class, or a number is not finite.
 
     References:
       Rifkin & Lippert, "Notes on regularized least squares", MIT CSAIL 2007.
@@ -64,8 +64,12 @@ def fit_probe(codes: np.ndarray, labels: np.ndarray, unlabelled: np.ndarray | No
     if len(classes) < 2:
         raise ValueError(f"labels: expected at least two classes, got {len(classes)}")
     every = codes if unlabelled is None else np.asarray(unlabelled, np.float64)
+    if every.ndim != 2 or every.shape[1] != codes.shape[1] or not codes.shape[1]:
+        raise ValueError(f"unlabelled: expected [n, {codes.shape[1]}] as codes, at least one number, got {every.shape}")
+    if not (np.isfinite(codes).all() and np.isfinite(every).all()):
+        raise ValueError("codes: expected finite numbers, got some that are not")
     mean, deviation = every.mean(axis=0), every.std(axis=0)
-    varies = deviation > 1e-6 * max(deviation.max(), 1e-30)  # what never changes says nothing
+    varies = deviation > 1e-6 * np.abs(every).max(axis=0)  # what changes by rounding alone says nothing
     each = np.where(varies, deviation, np.inf)
     alike = np.where(varies, np.sqrt(np.mean(deviation**2)), np.inf)
     y = np.eye(len(classes))[number]
@@ -109,6 +113,8 @@ def choose_labelled(labels: np.ndarray, per_class: int, *, seed: int = 0) -> np.
     1
     """
     classes, counts = np.unique(labels, return_counts=True)
+    if not len(classes) or per_class < 1:
+        raise ValueError(f"labels, per_class: expected at least one each, got {len(labels)} labels and {per_class}")
     if counts.min() < per_class:
         raise ValueError(f"per_class: expected at most {counts.min()}, the images of the rarest class, got {per_class}")
     rng = np.random.default_rng(seed)
@@ -138,6 +144,14 @@ def probe_accuracy(
     Raises:
       ValueError: a class has fewer labels than are asked for, and as `fit_probe`.
     """
+    held_codes, held_labels = np.asarray(held_codes), np.asarray(held_labels)
+    if held_labels.shape != (len(held_codes),) or held_codes.shape[1:] != np.shape(codes)[1:] or not len(held_codes):
+        raise ValueError(
+            f"held_codes, held_labels: expected [n, {np.shape(codes)[-1]}] and [n], n at least 1, got "
+            f"{held_codes.shape} and {held_labels.shape}"
+        )
+    if seeds < 1:
+        raise ValueError(f"seeds: expected at least 1, got {seeds}")
     if per_class is None:
         return float(np.mean(fit_probe(codes, labels)(held_codes) == held_labels))
     found = []

@@ -80,11 +80,18 @@ def inpaint(draw: Draw, images: np.ndarray, hole: np.ndarray, *, n_steps: int = 
     Returns:
       The images with their holes filled, in [0, 1].
 
+    Raises:
+      ValueError: the hole has another shape, or there is no step.
+
     >>> hole = np.array([True, False]).reshape(1, 1, 2, 1)
     >>> inpaint(lambda x: x[:, :, ::-1], np.array([0.0, 0.5]).reshape(1, 1, 2, 1), hole).ravel().tolist()
     [0.5, 0.5]
     """
     x = np.asarray(images, np.float32)
+    if np.shape(hole) != (*x.shape[:3], 1):
+        raise ValueError(f"hole: expected shape {(*x.shape[:3], 1)}, got {np.shape(hole)}")
+    if n_steps < 1:
+        raise ValueError(f"n_steps: expected at least 1, got {n_steps}")
     for _ in range(n_steps):
         x = np.where(hole, np.clip(draw(x), 0, 1), x).astype(np.float32)
     return x
@@ -97,5 +104,7 @@ def resize_bicubic(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         picture = Image.fromarray(np.asarray(channel, np.float32))
         return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
 
+    if not len(images):
+        return np.zeros((0, *shape, images.shape[-1]), np.float32)
     resized = [np.stack([resize(image[..., k]) for k in range(image.shape[-1])], axis=-1) for image in images]
     return np.clip(np.stack(resized), 0, 1)

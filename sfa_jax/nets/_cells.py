@@ -42,6 +42,7 @@ def init_cell(key: jax.Array, n_inputs: int, size: int, *, kind: CellKind = "pla
 
 def init_cell_carry(params: CellParams, batch: int, *, kind: CellKind = "plain") -> jax.Array:
     """What a cell carries before the first frame: zeros `[batch, size]`, of an LSTM `[batch, 2 size]` (h, then c)."""
+    _check_kind(kind)
     size = params["recurrent"].shape[0]
     return jnp.zeros((batch, 2 * size if kind == "lstm" else size), params["recurrent"].dtype)
 
@@ -95,7 +96,7 @@ def cell_scan(
     carry, x = jnp.asarray(carry), jnp.asarray(x)
     if x.ndim != 3:
         raise ValueError(f"x: expected shape [batch, time, n_inputs], got {x.shape}")
-    _check(params, carry, x[:, 0], kind)
+    _check(params, carry, jnp.zeros_like(x, shape=(len(x), x.shape[2])), kind)
     keep = jnp.ones(x.shape[:2], bool) if reset is None else ~jnp.asarray(reset).astype(bool)
     if keep.shape != x.shape[:2]:
         raise ValueError(f"reset: expected shape {x.shape[:2]}, one entry a frame, got {keep.shape}")
@@ -134,5 +135,9 @@ def _check(params: CellParams, carry: jax.Array, x_t: jax.Array, kind: str) -> N
     n_inputs, held = params["kernel"].shape[0], size * (2 if kind == "lstm" else 1)
     if x_t.ndim != 2 or x_t.shape[1] != n_inputs:
         raise ValueError(f"x: expected {n_inputs} numbers a frame as the parameters, got shape {x_t.shape}")
+    if carry.dtype != params["recurrent"].dtype or x_t.dtype != carry.dtype:
+        raise ValueError(
+            f"carry, x: expected {params['recurrent'].dtype} as the parameters, got {carry.dtype} and {x_t.dtype}"
+        )
     if carry.shape != (len(x_t), held):
         raise ValueError(f"carry: expected shape {(len(x_t), held)}, got {carry.shape}")

@@ -1,5 +1,6 @@
 """Pooling of neighbouring pixels."""
 
+import functools
 from typing import Literal
 
 import jax
@@ -10,17 +11,15 @@ PoolKind = Literal["max", "average", "l2"]
 POOL_KINDS = ("max", "average", "l2")
 
 
-def pool2d(x: ArrayLike, *, size: int = 2, kind: PoolKind = "max", epsilon: float = 1e-12) -> jax.Array:
+def pool2d(x: ArrayLike, *, size: int = 2, kind: PoolKind = "max") -> jax.Array:
     """Squares of pixels that do not overlap, each to one value a channel.
 
-    max, or mean, or the root of the sum of squares over the square (plus epsilon, whose root is what zeros give, so
-    that the gradient is finite there).
+    max, or mean, or the root of the sum of squares over the square, whose gradient is 0 where all of it is 0.
 
     Args:
       x: `[n, height, width, channel]`, floating point.
       size: pixels a side of the squares, a divisor of height and width.
       kind: "max", "average" or "l2".
-      epsilon: as above; for "l2" alone.
 
     Returns:
       `[n, height / size, width / size, channel]`.
@@ -45,7 +44,9 @@ def pool2d(x: ArrayLike, *, size: int = 2, kind: PoolKind = "max", epsilon: floa
         raise ValueError(f"size: expected a divisor of height and width, {height} and {width}, got {size}")
     squares = x.reshape(n, height // size, size, width // size, size, channel)
     if kind == "max":
-        return jnp.max(squares, axis=(2, 4))
+        # Not jnp.max: on CPU XLA's reduction forgets a nan.
+        return functools.reduce(jnp.maximum, (squares[:, :, i, :, j] for i in range(size) for j in range(size)))
     if kind == "average":
         return jnp.mean(squares, axis=(2, 4))
-    return jnp.sqrt(jnp.sum(jnp.square(squares), axis=(2, 4)) + epsilon)
+    total = jnp.sum(jnp.square(squares), axis=(2, 4))
+    return jnp.where(total == 0, 0, jnp.sqrt(jnp.where(total == 0, 1, total)))

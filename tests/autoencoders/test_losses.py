@@ -46,6 +46,19 @@ def test_bernoulli_is_scipys():
     assert np.isfinite(ae.bernoulli_log_likelihood(jnp.array([[500.0, -500.0]]), jnp.array([[0.0, 1.0]]))).all()
 
 
+def test_confident_pixels_are_not_lost_to_rounding():
+    logits = jnp.array([[10.0], [16.0], [-12.0]])
+    expected = [np.log1p(-1 / (1 + np.exp(10.0))), np.log1p(-1 / (1 + np.exp(16.0))), np.log1p(-1 / (1 + np.exp(12.0)))]
+    found = ae.bernoulli_log_likelihood(logits, jnp.array([[1.0], [1.0], [0.0]]))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_deviation_may_be_learned():
+    x = jnp.full((1, 4), 0.2)
+    gradient = jax.grad(lambda sigma: ae.gaussian_log_likelihood(jnp.zeros((1, 4)), x, sigma=sigma)[0])(0.2)
+    np.testing.assert_allclose(gradient, 0, atol=1e-4)  # the deviation of what is left is the likeliest
+
+
 def test_gaussian_is_scipys():
     rng = np.random.default_rng(0)
     drawn, x = rng.random((2, 3, 5)).astype(np.float32)

@@ -20,6 +20,19 @@ def test_pooling_is_numpys(rng):
 
 
 @pytest.mark.parametrize("kind", nets.POOL_KINDS)
+def test_pooling_of_zeros_and_of_what_is_no_number(kind):
+    x = np.zeros((4, 28, 28, 8), np.float32)
+    x[1, :2, :2] = 1e-7
+    x[2, 3, 5, 1] = np.nan
+    squares = x.reshape(4, 14, 2, 14, 2, 8).astype(np.float64)
+    expected = {
+        "max": squares.max(axis=(2, 4)), "average": squares.mean(axis=(2, 4)),
+        "l2": np.sqrt((squares**2).sum(axis=(2, 4))),
+    }[kind]  # fmt: skip
+    np.testing.assert_allclose(nets.pool2d(x, kind=kind), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", nets.POOL_KINDS)
 def test_gradient_of_pooling(kind):
     with jax.enable_x64(True):
         x = jax.random.normal(jax.random.key(0), (1, 4, 4, 2))
