@@ -23,7 +23,7 @@ ARGUMENTS = ("dense", "denoising", "variational", "sigmoid", "patches", "smoke")
 
 def get_config(arg: str = "") -> ConfigDict:
     """The config; `arg` is a comma-separated list of `ARGUMENTS`."""
-    chosen = sfa.words(arg, ARGUMENTS)
+    chosen = sfa.words(arg, ARGUMENTS, either=("dense", "variational", "sigmoid"))
     config = sfa.get_config()
     config.name = "autoencoder"
     config.job = "autoencoder"

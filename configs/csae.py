@@ -20,7 +20,7 @@ ARGUMENTS = ("max", "average", "l2", "smoke")
 
 def get_config(arg: str = "") -> ConfigDict:
     """The config; `arg` is a comma-separated list of `ARGUMENTS`."""
-    chosen = sfa.words(arg, ARGUMENTS)
+    chosen = sfa.words(arg, ARGUMENTS, either=("average", "max", "l2"))
     config = autoencoder.get_config("smoke" if "smoke" in chosen else "")
     config.name = "csae"
     config.network.body = "convolutional"
@@ -39,6 +39,7 @@ def get_config(arg: str = "") -> ConfigDict:
     if "smoke" in chosen:
         config.network.channels = (4, 8)
         config.network.code_size = 32
+        config.objective.l1_weight = 0.01  # the few steps would end in a dead code
     else:
         config.train.steps = 2000
         config.train.steps_per_dispatch = 20

@@ -5,7 +5,7 @@ distort pretrained features and underperform out-of-distribution", ICLR 2022.
 
     python train.py --config=configs/csae.py --workdir=runs/csae
     python train.py --config=configs/finetune.py --config.pretrained=runs/csae
-    python train.py --config=configs/finetune.py --config.pretrained=runs/csae --config.start=random    as if untrained
+    python train.py --config=configs/finetune.py:random --config.pretrained=runs/csae   from random weights, to compare
     python train.py --config=configs/finetune.py:smoke --config.pretrained=...     seconds; shows that everything runs
 """
 
@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from configs import autoencoder, sfa
 
-ARGUMENTS = ("smoke",)
+ARGUMENTS = ("random", "smoke")
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -23,7 +23,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.name = "finetune"
     config.job = "classifier"
     config.pretrained = ""  # the --workdir of a run of configs/autoencoder.py or configs/csae.py; its network is taken
-    config.start = "pretrained"  # or "random": the same network from random weights, for comparison
+    config.start = "pretrained"  # or "random": the same network from random weights
     config.labels = ConfigDict()
     config.labels.name = "label"  # of what the data say of each image
     config.labels.per_class = 10  # labelled images of each class, drawn by the seed; 0 for all
@@ -34,6 +34,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.warmup_steps = 0
     config.train.evaluate_every = 100
     config.evaluation.baselines = ("probe", "untrained_probe", "pixel_probe")
+    if "random" in chosen:
+        config.start = "random"
+        config.train.learning_rate = 3e-3  # its own best of 1e-4, 1e-3 and 3e-3
     if "smoke" in chosen:
         config.labels.per_class = 2
         config.train.steps = 20

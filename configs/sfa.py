@@ -102,12 +102,15 @@ def get_config(arg: str = "") -> ConfigDict:
     return config
 
 
-def words(arg: str, allowed: tuple[str, ...]) -> list[str]:
-    """The words of a config's argument, each one of `allowed`."""
+def words(arg: str, allowed: tuple[str, ...], *, either: tuple[str, ...] = ()) -> list[str]:
+    """The words of a config's argument, each one of `allowed`, at most one of `either`."""
     chosen = [word for word in arg.split(",") if word]
     for word in chosen:
         if word not in allowed:
             raise ValueError(f"config argument: expected some of {', '.join(allowed)}, got {word!r}")
+    both = [word for word in chosen if word in either]
+    if len(set(both)) > 1:
+        raise ValueError(f"config argument: expected one of {', '.join(either)}, got {' and '.join(both)}")
     return chosen
 
 

@@ -40,7 +40,8 @@ def embed(workdir: str | Path, path: str, output: str | Path, *, best: bool = Fa
     if not output.parent.is_dir():
         raise InputError(f"OUTPUT: the folder {output.parent} does not exist; make it first")
     model, config = restore_run(workdir, best=best)
-    height, width, _ = model.frame_shape
+    height, width, channels = model.frame_shape
+    config.data.greyscale = config.data.greyscale or channels == 1
     runs = load_runs(config.data, path=path, image_size=(height, width))
     for run in runs:
         if run.frames.shape[1:] != model.frame_shape:

@@ -37,9 +37,10 @@ def generate(workdir: str | Path, output: str | Path | None = None, *, n: int | 
     """
     from sfa_jax.training import AutoencoderModel, VideoModel, restore_run
 
-    for name, value, least in (("n", 1 if n is None else n, 1), ("seed", seed, 0)):
-        if value < least:
-            raise InputError(f"--{name}: expected at least {least}, got {value}")
+    if n is not None and n < 1:
+        raise InputError(f"--n: expected at least 1, got {n}")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"--seed: expected 0 to 2^32 - 1, got {seed}")
     model, config = restore_run(workdir)
     if not isinstance(model, AutoencoderModel | VideoModel):
         raise InputError(
@@ -52,7 +53,9 @@ def generate(workdir: str | Path, output: str | Path | None = None, *, n: int | 
     if isinstance(model, AutoencoderModel):
         _images(model, config, folder, n or _IMAGES, seed)
     else:
-        _clips(model, config, folder, n or config.objective.n_future or config.data.clip_length)
+        if not config.objective.n_future:
+            raise InputError(f"{workdir}: it was trained with objective.n_future=0 and has not learned how clips go on")
+        _clips(model, config, folder, n or config.objective.n_future)
 
 
 def _images(model: Any, config: Any, folder: Path, n: int, seed: int) -> None:
@@ -60,7 +63,8 @@ def _images(model: Any, config: Any, folder: Path, n: int, seed: int) -> None:
 
     codes = model.sample(n, seed=seed)
     _write(folder / "samples.npz", codes=codes, images=_bytes(model.decode(codes)))
-    model.plot_generated(folder, np.concatenate(held_out_frames(config)), n=n, seed=seed)
+    model.plot_samples(folder, n=n, seed=seed)
+    model.plot_interpolations(folder, np.concatenate(held_out_frames(config)))
     logging.getLogger("sfa_jax").info("%d images, and interpolations between held-out ones: %s", n, folder)
 
 

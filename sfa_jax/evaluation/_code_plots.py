@@ -38,7 +38,8 @@ def plot_restorations(
         for axis, k in zip(line, chosen, strict=True):
             show(axis, pictures[k])
         line[0].set_ylabel(name, fontsize=8)
-    figure.suptitle("Held-out images, corrupted, and what is drawn from the codes of these")
+    kept = "; around holes it is kept" if "random_erase" in corrupted else ""
+    figure.suptitle(f"Held-out images, corrupted, and what is drawn from the codes of these{kept}")
     save(figure, "restorations.png")
     return written
 
@@ -63,7 +64,7 @@ def plot_samples(folder: Path, samples: np.ndarray, title: str) -> list[Path]:
             show(axis, np.clip(samples[k], 0, 1))
         else:
             axis.axis("off")
-    figure.suptitle(title)
+    figure.suptitle(title if columns > 3 else title.replace(" ", "\n", 1), fontsize=12 if columns > 5 else 7)
     save(figure, "samples.png")
     return written
 

@@ -11,6 +11,21 @@ OVERFIT_GAP = 2.0
 MANY_FRAMES = 20  # held-out frames below which a measure is chance
 SHIFTED_WHITENESS = 2.0  # of a code that is white on the training frames
 _DELTAS_SHOWN = 4
+_FUTURES = {"learned": "", "the last frame": "baseline/last_frame/", "the mean frame": "baseline/mean_frame/"}
+_CODE_MEASURES = {
+    "elbo": "ELBO, nats",
+    "held_out/kl": "KL, nats",
+    "active_units": "active units",
+    "live_units": "live units",
+    "active_share_of_live": "share of these active on an image",
+}
+_WITHOUT_LEARNING = {"random_erase": "mean_filled", "downsample": "bicubic"}
+_PROBED = {
+    "learned code": "",
+    "pixels": "baseline/pixels/",
+    "PCA": "baseline/pca/",
+    "the network, untrained": "baseline/untrained/",
+}
 _IMAGE_COLUMNS = (("psnr", ".2f"), ("psnr_worst_tenth", ".2f"), ("ssim", ".3f"))
 
 
@@ -22,7 +37,7 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
       dim: size of the embedding.
     """
     if "psnr" in summary or "accuracy" in summary:
-        return []
+        return _unused(summary)
     said = []
     rank = summary.get("effective_rank_train", summary.get("effective_rank", 0.0))
     if rank < 1:
@@ -82,6 +97,18 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
     return said
 
 
+def _unused(summary: Mapping[str, float]) -> list[str]:
+    """What is to be said of an image autoencoder whose code is hardly used."""
+    size = summary.get("code_size", 0.0)
+    for name, what, why in (
+        ("live_units", "active on 1 % of the held-out images", "lower objective.l1_weight, or train for longer"),
+        ("active_units", "varying over the held-out images", "lower objective.beta, or take a smaller code"),
+    ):
+        if summary.get(name, size) < COLLAPSE_SHARE * size:
+            return [f"UNUSED: {summary[name]:.0f} of the {size:.0f} numbers of the code are {what}; {why}."]
+    return []
+
+
 def table(summary: Mapping[str, float]) -> str:
     """The learned code beside each baseline: R^2 of the latents, Delta of the slowest features, effective rank.
 
@@ -104,6 +131,12 @@ def table(summary: Mapping[str, float]) -> str:
     lines = [_lines(rows)]
     if "drawn/psnr" in summary:
         lines += ["", _image_lines(summary, "drawn/")]
+    horizons = [k for k in range(1, 1000) if f"future/squared_error/{k}" in summary]
+    if horizons:
+        rows = [["squared error, frames after the last seen", *map(str, horizons)]]
+        for label, where in _FUTURES.items():
+            rows.append([label, *(_cell(summary.get(f"future/{where}squared_error/{k}"), ".4f") for k in horizons)])
+        lines += ["", _lines(rows)]
     if "masked_psnr" in summary:
         values = summary["masked_psnr"], summary["masked_psnr_of_mean_image"]
         lines += ["", "PSNR of masked cells: predicted {:.2f}, by the mean image {:.2f}".format(*values)]
@@ -111,8 +144,32 @@ def table(summary: Mapping[str, float]) -> str:
 
 
 def image_table(summary: Mapping[str, float]) -> str:
-    """The learned autoencoder beside each baseline of as many numbers: PSNR, its lowest decile, and SSIM."""
-    return _image_lines(summary, "")
+    """The learned autoencoder beside each baseline of as many numbers: PSNR, its lowest decile, and SSIM.
+
+    Below, what was measured of the code: its use, likelihood, restorations, and classes read from it.
+    """
+    found = [f"{label} {summary[name]:.4g}" for name, label in _CODE_MEASURES.items() if name in summary]
+    blocks = [_image_lines(summary, ""), "; ".join(found), _restored_lines(summary), _probe_lines(summary)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _restored_lines(summary: Mapping[str, float]) -> str:
+    names = [name.split("/")[1] for name in summary if name.startswith("restored/") and name.endswith("/psnr")]
+    rows = [["PSNR of held-out images", "corrupted", "restored", "without learning"]]
+    for name in names:
+        values = [summary.get(f"restored/{name}/{measure}") for measure in ("corrupted_psnr", "psnr")]
+        rival = _WITHOUT_LEARNING.get(name, "")
+        told = f"{summary[f'restored/{name}/{rival}_psnr']:.2f}, {rival.replace('_', ' ')}" if rival else "-"
+        rows.append([name.replace("_", " "), *(_cell(value, ".2f") for value in values), told])
+    return _lines(rows) if names else ""
+
+
+def _probe_lines(summary: Mapping[str, float]) -> str:
+    names = [name for name in summary if name.startswith("probe/")]
+    rows = [["classes right, by a linear probe", *(name.split("/")[1].replace("_", " ") for name in names)]]
+    for label, where in _PROBED.items():
+        rows.append([label, *(_cell(summary.get(f"{where}{name}"), ".3f") for name in names)])
+    return _lines(rows) if names else ""
 
 
 def _image_lines(summary: Mapping[str, float], prefix: str) -> str:
@@ -132,7 +189,7 @@ def _image_lines(summary: Mapping[str, float], prefix: str) -> str:
 def _accuracy_lines(summary: Mapping[str, float]) -> str:
     images = "held-out images" if summary.get("held_out_images", 1) else "training images"
     rows = [[f"{images}, learned from {summary['labelled_images']:.0f} labels", "accuracy"]]
-    rows.append(["fine-tuned", _cell(summary["accuracy"], ".3f")])
+    rows.append(["learned", _cell(summary["accuracy"], ".3f")])
     for name in summary:
         if name.startswith("baseline/") and name.endswith("/accuracy"):
             rows.append([name.split("/")[1].replace("_", " "), _cell(summary[name], ".3f")])

@@ -24,6 +24,7 @@ from sfa_jax.training._steps import TrainState, make_optimizer, steps_of
 _CHUNK = 64
 _DRAWS = 16  # of each code, for the evidence lower bound
 
+_MOST_SAMPLES = 240  # in one picture
 _PAIRS = 4  # of images that are interpolated between
 _SHOWN = ("gaussian_noise", "masking_noise")  # of a run that is trained without corruption
 _FEW = 10  # labels of each class
@@ -53,11 +54,15 @@ class AutoencoderJob(ImageJob):
         self._network = make_plain_autoencoder(config.network)
         self._corrupt = make_corruption(config.corruption)
         shape = inputs.store.shape
-        try:
-            self._network.check(shape)
-            jax.eval_shape(self._corrupt, jax.random.key(0), jax.ShapeDtypeStruct((1, *shape), jnp.float32))
-        except ValueError as error:
-            raise InputError(f"network, corruption: {error}") from None
+        images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+        for part, check in (
+            ("network", lambda: self._network.check(shape)),
+            ("corruption", lambda: jax.eval_shape(self._corrupt, jax.random.key(0), images)),
+        ):
+            try:
+                check()
+            except ValueError as error:
+                raise InputError(f"{part}.{error}") from None
         n_steps = steps_of(config.train, inputs.sampler)
         super().__init__(config, inputs, self._network, make_optimizer(config.train, n_steps), n_steps)
         self._measure = jax.jit(self._measured)
@@ -164,7 +169,8 @@ class AutoencoderJob(ImageJob):
             some = _spread(len(clean))
             given, made = ({name: images[name][some] for name in shown} for images in (corrupted, restored))
             evaluation.plot_restorations(folder, clean[some], given, made)
-            model.plot_generated(folder, self._held_out, seed=self._config.seed)
+            model.plot_samples(folder, seed=self._config.seed)
+            model.plot_interpolations(folder, self._held_out)
         return measures
 
     def _probes(self, codes: Sequence[np.ndarray]) -> dict[str, float]:
@@ -174,14 +180,19 @@ class AutoencoderJob(ImageJob):
         """
         if not self._n_held_out or any("label" not in run.truth for run in self._runs):
             return {}
-        labels = [run.truth["label"] for run in self._runs]
-        kept = self._is_held_out
+        out = np.concatenate(self._is_held_out)
+        which = np.flatnonzero(~out)
+        which = which[:: -(-len(which) // _PROBED)]
+        if len(which) < np.sum(~out):
+            _log.info("probes: %d of %d training images, evenly spaced", len(which), np.sum(~out))
 
         def split(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-            every, out = np.concatenate(parts), np.concatenate(kept)
-            return every[~out], every[out]
+            every = np.concatenate(parts)
+            return every[which], every[out]
 
-        train, held_out = split(labels)
+        train, held_out = split([run.truth["label"] for run in self._runs])
+        if len(np.unique(train)) < 2:
+            return {}
         pixels = split([run.frames.reshape(len(run), -1) / np.float32(255) for run in self._runs])
         mean, components = evaluation.principal_components(pixels[0], self._network.code_size)
         untrained = self._model(self.init())
@@ -195,7 +206,7 @@ class AutoencoderJob(ImageJob):
         found = {}
         for prefix, (codes_train, codes_held) in every.items():
             for name, per_class in (("probe/all_labels", None), (f"probe/{_FEW}_a_class", _FEW)):
-                if len(codes_train) <= _PROBED and (per_class or 0) <= fewest:
+                if (per_class or 0) <= fewest:
                     data = codes_train, train, codes_held, held_out
                     found[prefix + name] = evaluation.probe_accuracy(*data, per_class=per_class)
         return found
@@ -260,12 +271,14 @@ class AutoencoderModel(ImageModel):
         gaussian = self.network.code == "gaussian"
         return np.asarray(autoencoders.interpolate(*codes, n_steps, path="spherical" if gaussian else "linear"))
 
-    def plot_generated(self, folder: Path, images: np.ndarray, *, n: int = 60, seed: int = 0) -> None:
-        """Draws `samples.png`, and `interpolations.png` between some of the images (uint8)."""
+    def plot_samples(self, folder: Path, *, n: int = 60, seed: int = 0) -> None:
+        """Draws `samples.png`: n images, at most 240, that no image gave."""
         source = "the prior" if self.network.code == "gaussian" else "a Gaussian copula of the training images' codes"
-        evaluation.plot_samples(
-            folder, self.decode(self.sample(n, seed=seed)), f"Drawn from codes sampled from {source}"
-        )
+        drawn = self.decode(self.sample(min(n, _MOST_SAMPLES), seed=seed))
+        evaluation.plot_samples(folder, drawn, f"Drawn from codes sampled from {source}")
+
+    def plot_interpolations(self, folder: Path, images: np.ndarray) -> None:
+        """Draws `interpolations.png` between some images (uint8), if there are two."""
         chosen = images[_spread(len(images), 2 * _PAIRS)]
         first, last = chosen[: len(chosen) // 2], chosen[len(chosen) // 2 : 2 * (len(chosen) // 2)]
         if not len(first):

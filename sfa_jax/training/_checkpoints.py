@@ -104,6 +104,17 @@ class Checkpoints:
             state = flax.serialization.from_state_dict(like, restored["state"])
             return state, restored["config"], restored["data"]
 
+    def restore_config(self, step: int) -> dict[str, Any]:
+        """The config of a step.
+
+        Raises:
+          InputError: the checkpoint is damaged.
+        """
+        with self._readable(step):
+            restored = self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
+            config: dict[str, Any] = restored["config"]
+            return config
+
     def restore_items(self, step: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """`(state, config, data)` of a step; the state as a nested dict on one device, whatever wrote it.
 

@@ -55,7 +55,7 @@ class ClassifierJob:
                 f"data.image_size: expected images of {pretrained.frame_shape} (height, width, channel) as "
                 f"{config.pretrained} was trained on, got {self._frame_shape}"
             )
-        self._encoder = pretrained.params if config.start == "pretrained" else None
+        self._pretrained = pretrained.params
         self._train = [run for run in inputs.runs if not run.held_out]
         held_out = [run for run in inputs.runs if run.held_out]
         self._n_held_out = sum(map(len, held_out))
@@ -90,7 +90,7 @@ class ClassifierJob:
 
     def init(self) -> TrainState:
         init_key, step_key = jax.random.split(jax.random.key(self._config.seed))
-        variables = self._with_probe(self._encoder, init_key)
+        variables = self._with_probe(self._pretrained if self._config.start == "pretrained" else None, init_key)
         return new_state(step_key, variables, self._optimizer, {"classes": jnp.asarray(self._classes, jnp.float32)})
 
     def evaluate(self, state: TrainState, *, final: bool) -> tuple[Readout, Any, dict[str, float]]:
@@ -127,7 +127,7 @@ class ClassifierJob:
                 found = self._probe(pixels[0])(pixels[1])
                 summary[f"baseline/{name}/accuracy"] = float(np.mean(found == self._classes[self._labels]))
                 continue
-            encoder = self._encoder if name == "probe" else None
+            encoder = self._pretrained if name == "probe" else None
             probe = ClassifierModel(
                 self._network.autoencoder, self._with_probe(encoder, key), model.readout, self._frame_shape
             )

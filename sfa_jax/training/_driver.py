@@ -118,10 +118,12 @@ def _run(
     state = devices.copy(job.init())
     start, readout_step = processes.share(lambda: checkpoints.latest_step) or 0, 0
     if start:
-        state, before, data = checkpoints.restore(start, state)
+        changed = differences(checkpoints.restore_config(start), resolved)
+        _check_fixed(changed, job, workdir, start)  # before the arrays are compared, whose names say less
+        state, _, data = checkpoints.restore(start, state)
         readout_step = data["readout_step"]
         _log.info("resumed at step %d of %d from %s", start, n_steps, workdir)
-        _say_changes(differences(before, resolved), job, workdir, start, "steps" in config.train)
+        _say_changes(changed, job, workdir, start, "steps" in config.train)
     processes.share(lambda: write_json(workdir / "config.json", resolved))
     update = jax.jit(_stoppable(make_update(job.update)), donate_argnums=0, out_shardings=devices.everywhere)
     frames = devices.copy(store.all()) if in_memory else None
@@ -239,28 +241,36 @@ def _measure(
     return state._replace(readout=devices.copy(readout)), kept, answer["metrics"]
 
 
+def _check_fixed(changed: Sequence[str], job: Job, workdir: Path, start: int) -> None:
+    """Raises `InputError` if a field of the config has changed that what the job has learned so far depends on."""
+    fixed = [name for name in changed if name == "job" or name.startswith(job.fixed)]
+    if not fixed:
+        return
+    came = f"--workdir={workdir}: the run there has come to step {start} of {job.n_steps}"
+    if start >= job.n_steps:
+        raise InputError(
+            f"{came}, with another {', '.join(fixed)}; give another --workdir, or apply the run to other video with "
+            "python -m sfa_jax.embed"
+        )
+    raise InputError(
+        f"{came}, and what it has learned cannot go on with another {', '.join(fixed)}; give another --workdir, or the "
+        f"values of {workdir / 'config.json'}"
+    )
+
+
 def _say_changes(changed: Sequence[str], job: Job, workdir: Path, start: int, may_train_on: bool) -> None:
     """Tells which fields of the config are not those of the run that is resumed.
 
     Raises:
-      InputError: nothing is left to train, so that the run would be measured as what it is not; or a field differs
-        that what the job has learned so far depends on.
+      InputError: nothing is left to train, so that the run would be measured as what it is not.
     """
-    n_steps = job.n_steps
     matter = [name for name in changed if name not in OUTPUT_OPTIONS]
-    fixed = [name for name in matter if name.startswith(job.fixed)]
-    train_on = "set --config.train.steps higher to train on, " if may_train_on and not fixed else ""
-    if start >= n_steps and matter:
+    if start >= job.n_steps and matter:
+        train_on = "set --config.train.steps higher to train on, " if may_train_on else ""
         raise InputError(
-            f"--workdir={workdir}: the run there has come to step {start} of {n_steps}, with another "
+            f"--workdir={workdir}: the run there has come to step {start} of {job.n_steps}, with another "
             f"{', '.join(matter)}; give another --workdir, {train_on}or apply the run to other video with python -m "
             "sfa_jax.embed"
-        )
-    if start and fixed:
-        raise InputError(
-            f"--workdir={workdir}: the run there has come to step {start} of {n_steps}, and what it has learned cannot "
-            f"go on with another {', '.join(fixed)}; give another --workdir, or the values of "
-            f"{workdir / 'config.json'}"
         )
     for name in matter:
         _log.warning("config: %s differs from the run in %s; the new value is used", name, workdir)

@@ -36,7 +36,7 @@ def by_class(
             known = ", ".join(run.truth) or "nothing"
             raise InputError(
                 f"labels.name: expected what is known of each image, {run.name} has {known}, got {name!r}; take a "
-                "source with labels, such as digits or tfds:NAME"
+                "source with labels, such as digits, tfds:NAME, or an .npz file with an array truth/label beside frames"
             )
     train = [run.part(0, split.train_stop) for run, split in zip(runs, splits, strict=True) if split.train_stop]
     store = FrameStore(train)

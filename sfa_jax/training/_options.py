@@ -21,6 +21,8 @@ _SHARE = _Range("a number from 0 to 1", lambda x: 0 <= x <= 1)
 _PAIR = _Range(
     "a whole number of at least 2 frames (one pair), for slowness is a change", lambda x: _is_whole(x) and x >= 2
 )
+_CLIP = _Range("a whole number of at least 2 frames", lambda x: _is_whole(x) and x >= 2)
+_SIZES_OR_NONE = _Range("whole numbers of at least 1, or ()", lambda x: all(map(_COUNT.holds, x)))
 _SIZES = _Range("one or more whole numbers of at least 1", lambda x: len(x) > 0 and all(map(_COUNT.holds, x)))
 
 _COMMON = {
@@ -54,6 +56,8 @@ _IMAGES = {
 }
 _AUTOENCODER = {
     "network.code_size": _COUNT,
+    "network.hidden": _SIZES_OR_NONE,
+    "network.channels": _SIZES_OR_NONE,
     "objective.l1_weight": _NOT_NEGATIVE,
     "objective.l1_warmup": _SHARE,
     "objective.beta": _NOT_NEGATIVE,
@@ -65,8 +69,9 @@ _AUTOENCODER = {
 }
 _CLASSIFIER = {"labels.per_class": _COUNT_OR_0}
 _VIDEO = {
-    "data.clip_length": _PAIR,
+    "data.clip_length": _CLIP,
     "network.code_size": _COUNT,
+    "network.channels": _SIZES,
     "network.hidden": _COUNT,
     "objective.n_future": _COUNT_OR_0,
     "objective.future_weight": _NOT_NEGATIVE,
@@ -162,6 +167,9 @@ def check_autoencoder(config: Any) -> None:
     code, weight = config.network.code, config.objective.l1_weight
     if weight and code != "sparse":
         raise InputError(f"objective.l1_weight: expected 0 with network.code={code}, got {weight}; take 'sparse'")
+    if config.objective.beta != 1 and code != "gaussian":
+        beta = config.objective.beta
+        raise InputError(f"objective.beta: expected 1 with network.code={code}, got {beta}; take 'gaussian'")
 
 
 def check_classifier(config: Any) -> None:

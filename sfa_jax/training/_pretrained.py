@@ -1,11 +1,16 @@
 """What a run takes from one that is finished: the sizes of its network, and its encoder."""
 
+import logging
+import os
 from typing import Any, NamedTuple
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from sfa_jax._errors import InputError
 from sfa_jax.training._checkpoints import read_run
+
+_log = logging.getLogger("sfa_jax")
 
 
 class Pretrained(NamedTuple):
@@ -32,18 +37,25 @@ def read_pretrained(workdir: str) -> Pretrained:
         raise InputError(
             "pretrained: expected the --workdir of a run of configs/autoencoder.py or csae.py, got nothing"
         )
-    state, config, data = read_run(workdir)
+    try:
+        state, config, data = read_run(workdir)
+    except InputError as error:
+        raise InputError(f"pretrained={workdir}: {error}") from None
     if config.get("job") != "autoencoder":
         raise InputError(
             f"pretrained: expected a run of the job 'autoencoder', {workdir} is one of {config.get('job')!r}"
         )
+    step, n_steps = int(np.asarray(state["step"])), config["train"]["steps"]
+    if step < n_steps:
+        _log.warning("pretrained: %s has come to step %d of %d; its encoder is taken as it is", workdir, step, n_steps)
     return Pretrained(state["params"]["encoder"], config["network"], tuple(data["frame_shape"]))
 
 
 def with_pretrained_network(config: Any) -> Any:
     """A config whose `network` is that of the run which its `pretrained` names; others as they are.
 
-    So the config that a run keeps describes its network whole, and needs that other run no more.
+    So the config that a run keeps describes its network whole: restoring it needs that other run no more, training
+    does.
 
     Raises:
       InputError: as `read_pretrained`.
@@ -51,6 +63,8 @@ def with_pretrained_network(config: Any) -> Any:
     if "pretrained" not in config:
         return config
     config = config.copy_and_resolve_references()
+    if config.pretrained:
+        config.pretrained = os.path.abspath(config.pretrained)  # however it is written, the same run
     with config.unlocked():
         config.network = ConfigDict(read_pretrained(config.pretrained).network)
     return config

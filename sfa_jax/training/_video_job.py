@@ -49,6 +49,12 @@ class VideoAutoencoderJob(MeasuredJob):
             self._network.check(self._frame_shape)
         except ValueError as error:
             raise InputError(f"network.{error}") from None
+        longest, length = max(part.stop - part.start for part in self._held_out), config.data.clip_length
+        if longest < length:
+            raise InputError(
+                f"data.clip_length: expected held-out parts of at least {length} frames, one clip, but the longest has "
+                f"{longest}; hold out more, or take shorter clips"
+            )
         self.n_steps = steps_of(config.train, inputs.sampler)
         self._context = config.data.clip_length - config.objective.n_future
         self._optimizer = make_optimizer(config.train, self.n_steps)
@@ -86,9 +92,9 @@ class VideoAutoencoderJob(MeasuredJob):
         clips = self._held_out_clips()
         drawn, future = self._drawn(model, clips)
         true = clips / np.float32(255)
-        error = np.mean((drawn - true[:, : self._context]) ** 2) + self._config.objective.future_weight * np.mean(
-            (future - true[:, self._context :]) ** 2
-        )
+        error = np.mean((drawn - true[:, : self._context]) ** 2)
+        if self._config.objective.n_future:
+            error += self._config.objective.future_weight * np.mean((future - true[:, self._context :]) ** 2)
         metrics = {"loss": float(error), "effective_rank": evaluation.effective_rank_of(measured.held_out[0])}
         return self._readout(measured), measured, metrics
 
@@ -122,13 +128,14 @@ class VideoAutoencoderJob(MeasuredJob):
             "baseline/last_frame/": true[:, self._context - 1 : self._context],
             "baseline/mean_frame/": train.mean(axis=0, dtype=np.float64) / 255,
         }
-        errors = {name: np.mean((guess - after) ** 2, axis=(0, 2, 3, 4)) for name, guess in guesses.items()}
+        n_future = self._config.objective.n_future
+        errors = {name: np.mean((x - after) ** 2, axis=(0, 2, 3, 4)) for name, x in guesses.items() if n_future}
         summary |= {
             f"future/{name}squared_error/{k + 1}": float(error)
             for name, found in errors.items()
             for k, error in enumerate(found)
         }
-        if self._config.evaluation.plots and self._config.objective.n_future:
+        if self._config.evaluation.plots and n_future:
             labels = "codes that go on alone", "the last frame seen, again", "the mean training frame"
             evaluation.plot_future(workdir / "plots", dict(zip(labels, errors.values(), strict=True)))
         if self._config.evaluation.plots:
@@ -149,11 +156,6 @@ class VideoAutoencoderJob(MeasuredJob):
             n = len(frames) // length
             clips.append(frames[: n * length].reshape(n, length, *self._frame_shape))
         every = np.concatenate(clips)
-        if not len(every):
-            raise InputError(
-                f"data.clip_length: expected held-out parts of at least one clip, but they are shorter than {length} "
-                "frames; hold out more, or take shorter clips"
-            )
         return every[:: -(-len(every) // _MEASURED)]
 
     def _model(self, state: TrainState) -> "VideoModel":

@@ -4,10 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from configs import autoencoder, csae
+from sfa_jax import evaluation
 from sfa_jax._errors import InputError
+from sfa_jax.embed import embed
 from sfa_jax.generate import generate
-from sfa_jax.training import restore_model, train_and_evaluate
+from sfa_jax.training import _autoencoder_job, restore_model, train_and_evaluate
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +62,44 @@ def test_codes_images_and_what_no_image_gave(variational):
         generate(workdir, n=0)
 
 
+def test_grey_pictures_are_embedded_by_a_run_on_digits(variational, tmp_path):
+    (tmp_path / "grey").mkdir()
+    for k in range(3):
+        Image.fromarray(np.full((28, 28), 80 * k, np.uint8)).save(tmp_path / "grey" / f"{k}.png")
+    embed(variational[0], tmp_path / "grey", tmp_path / "code.npz")
+    with np.load(tmp_path / "code.npz") as arrays:
+        frames = np.repeat(np.arange(0, 240, 80, dtype=np.uint8), 784).reshape(3, 28, 28, 1)
+        np.testing.assert_allclose(arrays["y"], restore_model(variational[0])(frames), atol=1e-5)
+
+
+def test_words_that_contradict_each_other():
+    with pytest.raises(ValueError, match="expected one of average, max, l2, got max and l2"):
+        csae.get_config("max,smoke,l2")
+    with pytest.raises(ValueError, match="expected one of dense, variational, sigmoid, got variational and sigmoid"):
+        autoencoder.get_config("variational,sigmoid")
+
+
+def test_a_code_that_is_not_used_is_said():
+    summary = {"psnr": 6.0, "psnr_worst_tenth": 5.0, "code_size": 32.0, "live_units": 1.0, "held_out_images": 10.0}
+    assert "UNUSED: 1 of the 32 numbers" in evaluation.verdicts(summary, 0)[0]
+    assert evaluation.verdicts(summary | {"live_units": 20.0}, 0) == []
+    assert "live units 1" in evaluation.table(summary)
+
+
+def test_many_images_are_probed_in_part_and_one_class_is_not(tiny_autoencoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(_autoencoder_job, "_PROBED", 30)
+    path, labels = tmp_path / "images.npz", np.tile([0.0, 1.0], 40)
+    rng = np.random.default_rng(0)
+    options = {"frames": rng.integers(0, 256, (80, 8, 8, 1), dtype=np.uint8), "truth/label": labels}
+    np.savez(path, **options)
+    config = tiny_autoencoder(data__path=str(path), data__image_size=8, evaluation__plots=False)
+    config.evaluation.baselines, config.train.steps = (), 2
+    summary = train_and_evaluate(config, tmp_path / "two")
+    assert 0 <= summary["probe/all_labels"] <= 1
+    np.savez(path, **options | {"truth/label": 0 * labels})
+    assert "probe/all_labels" not in train_and_evaluate(config, tmp_path / "one")
+
+
 def test_going_on_is_the_same_run(variational, tmp_path):
     _, summary, config = variational
     config = config.copy_and_resolve_references()
@@ -92,10 +134,18 @@ def test_a_sparse_convolutional_one(tiny_autoencoder, tmp_path):
         ({"corruption__names": ("x",)}, r"corruption\.names: expected one or more of"),
         ({"corruption__names": ()}, r"corruption\.names: expected one or more of"),
         ({"objective__l1_weight": 0.1}, r"objective\.l1_weight: expected 0 with network\.code=free"),
+        ({"objective__beta": 2.0}, r"objective\.beta: expected 1 with network\.code=free"),
+        ({"network__hidden": (1.5,)}, r"network\.hidden: expected whole numbers of at least 1, or \(\)"),
         ({"objective__l1_warmup": 2}, r"objective\.l1_warmup: expected a number from 0 to 1"),
         ({"corruption__share": 2.0}, r"corruption\.share: expected a number from 0 to 1"),
-        ({"corruption__names": ("random_erase",), "corruption__size": 40}, "size: expected 1 to 28 x 28 pixels"),
-        ({"network__body": "convolutional", "network__channels": (2, 2, 2)}, "channels: 3 blocks halve the image"),
+        (
+            {"corruption__names": ("random_erase",), "corruption__size": 40},
+            r"corruption\.size: expected 1 to 28 x 28",
+        ),
+        (
+            {"network__body": "convolutional", "network__channels": (2, 2, 2)},
+            r"network\.channels: 3 blocks halve",
+        ),
     ],
 )
 def test_bad_options(options, message, tiny_autoencoder, tmp_path):

@@ -96,7 +96,7 @@ def test_what_a_run_measures_and_writes(finished, pretrained):
     assert summary["held_out_images"] == 20
     names = {f"baseline/{name}/accuracy" for name in ("probe", "untrained_probe", "pixel_probe")}
     assert {"accuracy", "cross_entropy"} | names <= summary.keys()
-    assert "fine-tuned" in evaluation.table(summary)
+    assert "learned from 30 labels" in evaluation.table(summary)
     assert json.loads((workdir / "config.json").read_text())["network"]["code_size"] == 30
     assert {path.name for path in (workdir / "plots").iterdir()} == {"confusion.png", "mistakes.png", "losses.png"}
     with np.load(workdir / "embeddings.npz") as arrays:
@@ -127,6 +127,15 @@ def test_begins_at_the_probe_of_the_codes(finished, pretrained, tmp_path):
     np.testing.assert_array_equal(model.classify(frames), np.argmax(p, axis=1))
 
 
+def test_from_random_weights_stands_beside_the_pretrained_probe(finished, pretrained, tmp_path):
+    config = tiny(pretrained, start="random", pretrained=f"{pretrained[0]}/")
+    config.evaluation.plots = False
+    summary = train_and_evaluate(config, tmp_path)
+    for name in ("probe", "untrained_probe"):
+        assert summary[f"baseline/{name}/accuracy"] == finished[1][f"baseline/{name}/accuracy"]
+    assert json.loads((tmp_path / "config.json").read_text())["pretrained"] == str(pretrained[0])
+
+
 def test_going_on_is_the_same_run(finished, pretrained, tmp_path):
     config = tiny(pretrained, train__steps=2)
     config.evaluation.plots, config.evaluation.baselines = False, ()
@@ -142,7 +151,7 @@ def test_going_on_is_the_same_run(finished, pretrained, tmp_path):
     ("options", "message"),
     [
         ({"pretrained": ""}, "pretrained: expected the --workdir of a run"),
-        ({"pretrained": "/nowhere"}, "/nowhere/checkpoints: expected a folder of checkpoints"),
+        ({"pretrained": "/nowhere"}, "pretrained=/nowhere: /nowhere/checkpoints: expected a folder of checkpoints"),
         ({"start": "x"}, "start: expected one of"),
         ({"labels__per_class": 9}, r"labels\.per_class: expected at most 6, the images of the rarest class, got 9"),
         ({"labels__name": "x"}, r"labels\.name: expected what is known of each image"),

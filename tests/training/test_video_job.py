@@ -94,13 +94,24 @@ def test_going_on_is_the_same_run(finished, cache, tmp_path):
         assert resumed[name] == pytest.approx(finished[1][name], rel=1e-5)
 
 
+def test_clips_that_nothing_comes_after(cache, tmp_path):
+    config = tiny(cache)
+    config.objective.n_future, config.train.steps, config.evaluation.baselines = 0, 2, ()
+    summary = train_and_evaluate(config, tmp_path)
+    assert not [name for name in summary if name.startswith("future/")]
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert np.isfinite(losses).all()
+    with pytest.raises(InputError, match="has not learned how clips go on"):
+        generate(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("part", "field", "value", "message"),
     [
         ("network", "cell", "gru", r"network\.cell: expected one of"),
         ("network", "channels", (2, 2, 2, 2), r"network\.channels: expected frames of multiples of 16 pixels"),
         ("objective", "n_future", 5, r"objective\.n_future: expected at least two frames of a clip to be left"),
-        ("data", "clip_length", 100, r"data\.clip_length: expected held-out parts of at least one clip"),
+        ("data", "clip_length", 100, r"data\.clip_length: expected held-out parts of at least 100 frames, one clip"),
     ],
 )
 def test_bad_options(part, field, value, message, cache, tmp_path):
