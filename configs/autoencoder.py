@@ -11,7 +11,9 @@ arXiv 1312.6114. README.md lists which function computes which equation.
     python train.py --config=configs/autoencoder.py --config.data.path='tfds:mnist?data_dir=DIR&held_out=test'
     python train.py --config=configs/autoencoder.py:smoke       seconds; shows that everything runs, nothing else
 
-The digits need the extra `digits`, the photographs `images`: pip install -e '.[digits,images]'.
+Held-out digits (4,000 to train, 1,000 held out), 3 seeds: :dense squared error 0.0102 a pixel, PCA of as many numbers
+0.0161, :sigmoid 0.0270; :denoising 19.6 dB from noise at 13.3 dB, :dense 13.0 dB; :variational @ELBO@.
+Below a minute each on 2 CPU cores (AMD EPYC). README.md has the other rows. The digits need the extra `digits`, the photographs `images`: pip install -e '.[digits,images]'.
 """
 
 from ml_collections import ConfigDict
@@ -76,6 +78,10 @@ def get_config(arg: str = "") -> ConfigDict:
         config.network.code = "gaussian"
         config.network.code_size = 16
         config.network.likelihood = "bernoulli"
+        config.network.body = "convolutional"
+        config.network.channels = (32, 64)
+        config.train.steps = 2000
+        config.train.steps_per_dispatch = 20
     if "sigmoid" in chosen:
         config.network.hidden = ()
         config.network.activation = "sigmoid"
@@ -90,6 +96,7 @@ def get_config(arg: str = "") -> ConfigDict:
         config.data.digits.n_train = 20
         config.data.digits.n_held_out = 5
         config.network.hidden = config.network.hidden and (32,)
+        config.network.channels = (4, 8)
         config.network.code_size = 8
         config.train.steps_per_dispatch = 10
     return config
