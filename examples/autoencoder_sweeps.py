@@ -84,9 +84,11 @@ def draw(which, found, path):
         )  # fmt: skip
         for value, a, b in zip(found, x.mean(axis=1), y.mean(axis=1), strict=True):
             axis.annotate(f"{value:g}", (a, b), textcoords="offset points", xytext=(6, -11), fontsize=8)
-        axis.set(xlabel=labels[across], ylabel=labels[up], ylim=(0, None) if up.endswith("units") else None)
+        axis.set(xlabel=labels[across], ylabel=labels[up])
         axis.spines[["top", "right"]].set_visible(False)
-        axis.margins(x=0.12)
+        axis.margins(x=0.12, y=0.1)
+        if up.endswith("units"):
+            axis.set_ylim(0, 1.1 * y.max())
     title = {
         "lambda": "Convolutional sparse autoencoder; beside each point its lambda",
         "beta": "Variational autoencoder; beside each point its beta",
