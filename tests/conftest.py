@@ -21,6 +21,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 OURS_ALONE = {
+    "sparse",
     "slowness",
     "finola",
     "nets",

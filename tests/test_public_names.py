@@ -7,7 +7,7 @@ import typing
 
 import pytest
 
-ROOMS = ["slowness", "finola", "sklearn", "nets", "autoencoders", "data", "training", "evaluation"]
+ROOMS = ["slowness", "finola", "sparse", "sklearn", "nets", "autoencoders", "data", "training", "evaluation"]
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -26,7 +26,7 @@ def test_import_is_light():
 import sys, sfa_jax
 heavy = {"jax", "flax", "matplotlib", "PIL", "av", "orbax", "sklearn", "optax", "tensorflow_datasets"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
-import sfa_jax.slowness, sfa_jax.finola
+import sfa_jax.slowness, sfa_jax.finola, sfa_jax.sparse
 assert not (heavy - {"jax"}) & set(sys.modules), heavy & set(sys.modules)
 import sfa_jax.training
 assert not {"matplotlib", "av", "sklearn", "skimage", "tensorflow_datasets"} & set(sys.modules)

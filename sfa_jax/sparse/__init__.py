@@ -1,0 +1,35 @@
+"""Sparsity: its measures, thresholds and differences that make signals sparse. Pure functions on jax alone."""
+
+from sfa_jax.sparse._differences import BOX_KINDS as BOX_KINDS
+from sfa_jax.sparse._differences import box_difference as box_difference
+from sfa_jax.sparse._differences import box_filter as box_filter
+from sfa_jax.sparse._differences import spatial_difference as spatial_difference
+from sfa_jax.sparse._differences import temporal_difference as temporal_difference
+from sfa_jax.sparse._measures import cardinality as cardinality
+from sfa_jax.sparse._measures import hoyer_sparseness as hoyer_sparseness
+from sfa_jax.sparse._measures import kurtosis as kurtosis
+from sfa_jax.sparse._measures import l0_norm as l0_norm
+from sfa_jax.sparse._measures import l1_norm as l1_norm
+from sfa_jax.sparse._measures import lifetime_sparseness as lifetime_sparseness
+from sfa_jax.sparse._measures import population_sparseness as population_sparseness
+from sfa_jax.sparse._thresholds import hard_threshold as hard_threshold
+from sfa_jax.sparse._thresholds import relu_threshold as relu_threshold
+from sfa_jax.sparse._thresholds import soft_threshold as soft_threshold
+
+__all__ = [
+    "BOX_KINDS",
+    "box_difference",
+    "box_filter",
+    "cardinality",
+    "hard_threshold",
+    "hoyer_sparseness",
+    "kurtosis",
+    "l0_norm",
+    "l1_norm",
+    "lifetime_sparseness",
+    "population_sparseness",
+    "relu_threshold",
+    "soft_threshold",
+    "spatial_difference",
+    "temporal_difference",
+]

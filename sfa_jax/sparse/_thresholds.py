@@ -1,0 +1,73 @@
+"""Non-linearities that set small numbers to 0."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+
+def relu_threshold(x: ArrayLike, theta: ArrayLike = 0.0) -> jax.Array:
+    """What exceeds a threshold, by how much it does.
+
+    x - theta where x >= theta, else 0
+
+    Args:
+      x: any shape.
+      theta: a number, or of a shape that broadcasts, in units of x.
+
+    Returns:
+      Of the shape of x and theta, at least 0.
+
+    References:
+      Hartline & Ratliff, J. Gen. Physiol. 1957 (a threshold in the eye of Limulus).
+
+    >>> relu_threshold(jnp.array([-1.0, 1.0, 3.0]), 1.0).tolist()
+    [0.0, 0.0, 2.0]
+    """
+    return jax.nn.relu(jnp.asarray(x) - theta)
+
+
+def hard_threshold(x: ArrayLike, theta: ArrayLike = 0.0) -> jax.Array:
+    """What reaches a threshold, as it is; of one sign, as firing rates and pixels are.
+
+    x where x >= theta, else 0
+
+    Args:
+      x: any shape.
+      theta: a number, or of a shape that broadcasts, in units of x.
+
+    Returns:
+      Of the shape of x and theta.
+
+    References:
+      Donoho & Johnstone, Biometrika 1994 (there of |x|).
+
+    >>> hard_threshold(jnp.array([-3.0, 1.0, 3.0]), 2.0).tolist()
+    [0.0, 0.0, 3.0]
+    """
+    x = jnp.asarray(x)
+    return jnp.where(x >= theta, x, jnp.zeros_like(x))
+
+
+def soft_threshold(x: ArrayLike, alpha: ArrayLike, *, positive: bool = False) -> jax.Array:
+    """Each number moved towards 0: the minimum of 1/2 (z - x)^2 + alpha |z| over z.
+
+    sign(x) max(|x| - alpha, 0), or max(x - alpha, 0) over z >= 0
+
+    Args:
+      x: any shape.
+      alpha: a number of at least 0, or of a shape that broadcasts, in units of x.
+      positive: over z >= 0 alone.
+
+    Returns:
+      z, of the shape of x and alpha.
+
+    References:
+      Donoho & Johnstone, Biometrika 1994; Daubechies, Defrise & De Mol, CPAM 2004.
+
+    >>> soft_threshold(jnp.array([-3.0, 1.0, 3.0]), 2.0).tolist()
+    [-1.0, 0.0, 1.0]
+    """
+    x = jnp.asarray(x)
+    if positive:
+        return jax.nn.relu(x - alpha)
+    return x - jnp.clip(x, -jnp.asarray(alpha, x.dtype), jnp.asarray(alpha, x.dtype))
