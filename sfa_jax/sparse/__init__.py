@@ -1,4 +1,4 @@
-"""Sparsity: its measures, thresholds and differences that make signals sparse. Pure functions on jax alone."""
+"""Sparsity and sparse coding: measures, thresholds, differences, matching pursuit. Pure functions on jax alone."""
 
 from sfa_jax.sparse._differences import BOX_KINDS as BOX_KINDS
 from sfa_jax.sparse._differences import box_difference as box_difference
@@ -12,12 +12,15 @@ from sfa_jax.sparse._measures import l0_norm as l0_norm
 from sfa_jax.sparse._measures import l1_norm as l1_norm
 from sfa_jax.sparse._measures import lifetime_sparseness as lifetime_sparseness
 from sfa_jax.sparse._measures import population_sparseness as population_sparseness
+from sfa_jax.sparse._omp import OMP as OMP
+from sfa_jax.sparse._omp import omp as omp
 from sfa_jax.sparse._thresholds import hard_threshold as hard_threshold
 from sfa_jax.sparse._thresholds import relu_threshold as relu_threshold
 from sfa_jax.sparse._thresholds import soft_threshold as soft_threshold
 
 __all__ = [
     "BOX_KINDS",
+    "OMP",
     "box_difference",
     "box_filter",
     "cardinality",
@@ -27,6 +30,7 @@ __all__ = [
     "l0_norm",
     "l1_norm",
     "lifetime_sparseness",
+    "omp",
     "population_sparseness",
     "relu_threshold",
     "soft_threshold",

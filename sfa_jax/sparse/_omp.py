@@ -1,0 +1,149 @@
+"""Orthogonal matching pursuit of many signals at once."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+
+class OMP(NamedTuple):
+    """Sparse codes, and what the pursuit found.
+
+    Attributes:
+      codes: `[n_samples, n_atoms]`, signals ~ codes @ dictionary.
+      support: int32 `[n_samples, n_nonzero_coefs]`, atoms in the order in which they were picked; -1 after the end.
+      n_nonzero: int32 `[n_samples]`, how many were picked.
+      residual: `[n_samples]`, squared norm of what is left of each signal.
+    """
+
+    codes: jax.Array
+    support: jax.Array
+    n_nonzero: jax.Array
+    residual: jax.Array
+
+
+class _State(NamedTuple):
+    basis: jax.Array  # [n, k, n_features], orthonormal, 0 where nothing was picked
+    triangle: jax.Array  # [n, k, k], the picked atoms are its columns in that basis
+    loadings: jax.Array  # [n, k], of the signal in that basis
+    support: jax.Array  # [n, k]
+    rest: jax.Array  # [n, n_features]
+    used: jax.Array  # [n, n_atoms]
+    active: jax.Array  # [n]
+
+
+def omp(
+    dictionary: ArrayLike, signals: ArrayLike, *, n_nonzero_coefs: int | None = None, tol: float | None = None
+) -> OMP:
+    """Picks the atom that correlates most with what is left of a signal, fits all picked ones, and repeats.
+
+    j = argmax_i |<d_i, x - h D>|,  h = argmin ||x - h D||^2 over the atoms picked so far
+
+    The fit is kept as a QR factorisation of the picked atoms, one column a step: all signals advance together, and a
+    step is one product with the dictionary. Correlations are of atoms as they are; scale them to norm 1 for the usual
+    pursuit. Of equal correlations the first atom wins. A signal ends early where its residual is at most `tol`, where
+    nothing of it is left but rounding, or where no atom adds a direction to those picked (copies of picked atoms,
+    zeros, more non-zeros than the rank). A signal that is not finite has a code of nan.
+
+    Args:
+      dictionary: `[n_atoms, n_features]`, floating point.
+      signals: `[n_samples, n_features]`, of the same type.
+      n_nonzero_coefs: atoms of a code at most, 1 to the smaller side of the dictionary; by default a tenth of the
+        features, or with `tol` as many as there can be.
+      tol: squared norm of the residual at which a signal ends, at least 0; by default none.
+
+    Returns:
+      `OMP`.
+
+    Raises:
+      TypeError: they are not of one floating point type.
+      ValueError: the shapes do not fit, or an option is out of its range.
+
+    References:
+      Pati, Rezaiifar & Krishnaprasad, Asilomar 1993; Sturm & Christensen, "Comparison of orthogonal matching pursuit
+      implementations", EUSIPCO 2012 (by QR).
+
+    >>> found = omp(jnp.eye(3), jnp.array([[0.0, 3.0, -2.0]]), n_nonzero_coefs=1)
+    >>> found.codes.tolist(), found.residual.item()
+    ([[0.0, 3.0, 0.0]], 4.0)
+    """
+    atoms, x = jnp.asarray(dictionary), jnp.asarray(signals)
+    k = _check(atoms, x, n_nonzero_coefs, tol)
+    n, (n_atoms, n_features) = len(x), atoms.shape
+    epsilon = jnp.finfo(x.dtype).eps
+    square = jnp.sum(jnp.square(x), axis=1)
+    sizes = jnp.sqrt(jnp.sum(jnp.square(atoms), axis=1))
+
+    def step(j: jax.Array, state: _State) -> _State:
+        correlation = jnp.where(state.used, -1, jnp.abs(jnp.matmul(state.rest, atoms.T)))
+        pick = jnp.argmax(correlation, axis=1)
+        atom, size = atoms[pick], sizes[pick]
+        column, rest = _against(state.basis, atom)
+        again, rest = _against(state.basis, rest)  # once is not enough for nearly dependent atoms
+        length = jnp.sqrt(jnp.sum(jnp.square(rest), axis=1))
+        found = jnp.take_along_axis(correlation, pick[:, None], axis=1)[:, 0]
+        told = found > 4 * epsilon * n_features**0.5 * size * jnp.sqrt(square)
+        ok = state.active & told & (length > 4 * epsilon * n_features**0.5 * size)
+        q = jnp.where(ok[:, None], rest / jnp.where(length > 0, length, 1)[:, None], 0)
+        loading = jnp.sum(q * state.rest, axis=1)
+        left = state.rest - loading[:, None] * q
+        new = jnp.where(ok[:, None], column + again, 0).at[:, j].set(jnp.where(ok, length, 1))
+        active = ok if tol is None else ok & (jnp.sum(jnp.square(left), axis=1) > tol)
+        return _State(
+            basis=state.basis.at[:, j].set(q),
+            triangle=state.triangle.at[:, :, j].set(new),
+            loadings=state.loadings.at[:, j].set(loading),
+            support=state.support.at[:, j].set(jnp.where(ok, pick, -1).astype(jnp.int32)),
+            rest=left,
+            used=state.used | (jnp.arange(n_atoms)[None] == pick[:, None]),
+            active=active,
+        )
+
+    begin = _State(
+        basis=jnp.zeros((n, k, n_features), x.dtype),
+        triangle=jnp.zeros((n, k, k), x.dtype),
+        loadings=jnp.zeros((n, k), x.dtype),
+        support=jnp.full((n, k), -1, jnp.int32),
+        rest=x,
+        used=jnp.zeros((n, n_atoms), bool),
+        active=square > (0 if tol is None else tol),
+    )
+    end = jax.lax.fori_loop(0, k, step, begin)
+    values = jax.lax.linalg.triangular_solve(
+        end.triangle, end.loadings[..., None], left_side=True, lower=False
+    )[..., 0]  # fmt: skip
+    places = jnp.where(end.support < 0, n_atoms, end.support)
+    codes = jnp.zeros((n, n_atoms), x.dtype).at[jnp.arange(n)[:, None], places].set(values, mode="drop")
+    codes = jnp.where(jnp.isfinite(square)[:, None], codes, jnp.nan)
+    return OMP(
+        codes, end.support, jnp.sum(end.support >= 0, axis=1, dtype=jnp.int32), jnp.sum(jnp.square(end.rest), axis=1)
+    )
+
+
+def _against(basis: jax.Array, vectors: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Coordinates `[n, k]` of vectors in the bases, and what is left of them."""
+    coordinates = jnp.einsum("nkf,nf->nk", basis, vectors)
+    return coordinates, vectors - jnp.einsum("nk,nkf->nf", coordinates, basis)
+
+
+def _check(atoms: jax.Array, x: jax.Array, n_nonzero_coefs: int | None, tol: float | None) -> int:
+    """How many atoms are picked at most."""
+    if atoms.dtype != x.dtype or not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"dictionary, signals: expected one floating point type, got {atoms.dtype} and {x.dtype}")
+    if atoms.ndim != 2 or x.ndim != 2 or atoms.shape[1] != x.shape[1]:
+        raise ValueError(
+            "dictionary, signals: expected [n_atoms, n_features] and [n_samples, n_features], got "
+            f"{atoms.shape} and {x.shape}"
+        )
+    most = min(atoms.shape)
+    if n_nonzero_coefs is None:
+        n_nonzero_coefs = max(1, atoms.shape[1] // 10) if tol is None else most
+        n_nonzero_coefs = min(n_nonzero_coefs, most)
+    if not 1 <= n_nonzero_coefs <= most:
+        raise ValueError(
+            f"n_nonzero_coefs: expected 1 to {most}, the smaller side of the dictionary, got {n_nonzero_coefs}"
+        )
+    if tol is not None and not tol >= 0:
+        raise ValueError(f"tol: expected at least 0, got {tol}")
+    return n_nonzero_coefs
