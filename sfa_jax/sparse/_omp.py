@@ -34,7 +34,12 @@ class _State(NamedTuple):
 
 
 def omp(
-    dictionary: ArrayLike, signals: ArrayLike, *, n_nonzero_coefs: int | None = None, tol: float | None = None
+    dictionary: ArrayLike,
+    signals: ArrayLike,
+    *,
+    n_nonzero_coefs: int | None = None,
+    tol: float | None = None,
+    block_size: int = 2048,
 ) -> OMP:
     """Picks the atom that correlates most with what is left of a signal, fits all picked ones, and repeats.
 
@@ -52,6 +57,8 @@ def omp(
       n_nonzero_coefs: atoms of a code at most, 1 to the smaller side of the dictionary; by default a tenth of the
         features, or with `tol` as many as there can be.
       tol: squared norm of the residual at which a signal ends, at least 0; by default none.
+      block_size: signals that advance together, block after block, which bounds the memory: as many as fit the cache of
+        a CPU; of an accelerator take more.
 
     Returns:
       `OMP`.
@@ -70,19 +77,33 @@ def omp(
     """
     atoms, x = jnp.asarray(dictionary), jnp.asarray(signals)
     k = _check(atoms, x, n_nonzero_coefs, tol)
+    if block_size < 1:
+        raise ValueError(f"block_size: expected at least 1, got {block_size}")
+    n, blocks = len(x), -(-len(x) // block_size)
+    if blocks <= 1:
+        return _pursue(atoms, x, k, tol)
+    size = -(-n // blocks)
+    padded = jnp.pad(x, ((0, size * blocks - n), (0, 0))).reshape(blocks, size, -1)
+    found = jax.lax.map(lambda block: _pursue(atoms, block, k, tol), padded)
+    return OMP(*(part.reshape(blocks * size, *part.shape[2:])[:n] for part in found))
+
+
+def _pursue(atoms: jax.Array, x: jax.Array, k: int, tol: float | None) -> OMP:
     n, (n_atoms, n_features) = len(x), atoms.shape
     epsilon = jnp.finfo(x.dtype).eps
     square = jnp.sum(jnp.square(x), axis=1)
     sizes = jnp.sqrt(jnp.sum(jnp.square(atoms), axis=1))
+    numbers = jnp.arange(n_atoms, dtype=jnp.int32)
 
     def step(j: jax.Array, state: _State) -> _State:
         correlation = jnp.where(state.used, -1, jnp.abs(jnp.matmul(state.rest, atoms.T)))
-        pick = jnp.argmax(correlation, axis=1)
+        found = jnp.max(correlation, axis=1)
+        # Not jnp.argmax, which takes longer than all else on CPU.
+        pick = jnp.min(jnp.where(correlation == found[:, None], numbers[None], n_atoms - 1), axis=1)
         atom, size = atoms[pick], sizes[pick]
         column, rest = _against(state.basis, atom)
         again, rest = _against(state.basis, rest)  # once is not enough for nearly dependent atoms
         length = jnp.sqrt(jnp.sum(jnp.square(rest), axis=1))
-        found = jnp.take_along_axis(correlation, pick[:, None], axis=1)[:, 0]
         told = found > 4 * epsilon * n_features**0.5 * size * jnp.sqrt(square)
         ok = state.active & told & (length > 4 * epsilon * n_features**0.5 * size)
         q = jnp.where(ok[:, None], rest / jnp.where(length > 0, length, 1)[:, None], 0)
@@ -94,9 +115,9 @@ def omp(
             basis=state.basis.at[:, j].set(q),
             triangle=state.triangle.at[:, :, j].set(new),
             loadings=state.loadings.at[:, j].set(loading),
-            support=state.support.at[:, j].set(jnp.where(ok, pick, -1).astype(jnp.int32)),
+            support=state.support.at[:, j].set(jnp.where(ok, pick, -1)),
             rest=left,
-            used=state.used | (jnp.arange(n_atoms)[None] == pick[:, None]),
+            used=state.used | (numbers[None] == pick[:, None]),
             active=active,
         )
 

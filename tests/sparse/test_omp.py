@@ -38,6 +38,15 @@ def test_single_precision_finds_the_same_atoms(rng):
     np.testing.assert_allclose(np.asarray(found.codes)[same], expected[same], atol=1e-4)
 
 
+def test_blocks_are_the_whole(rng):
+    atoms, signals = (a.astype(np.float32) for a in problems(rng, 23, 8, 20))
+    whole = sparse.omp(atoms, signals, n_nonzero_coefs=3)
+    parts = sparse.omp(atoms, signals, n_nonzero_coefs=3, block_size=5)
+    for a, b in zip(whole, parts, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
 @pytest.mark.parametrize("tol", [2.0, 20.0])
 def test_ends_at_a_residual(tol, rng):
     atoms, signals = problems(rng, 20)
@@ -90,6 +99,7 @@ def test_orthonormal_atoms_and_a_signal_that_is_no_number(rng):
     [
         (lambda d, x: sparse.omp(d, x[:, :3]), ValueError, "dictionary, signals: expected"),
         (lambda d, x: sparse.omp(d, x, n_nonzero_coefs=5), ValueError, "n_nonzero_coefs: expected 1 to 4"),
+        (lambda d, x: sparse.omp(d, x, block_size=0), ValueError, "block_size: expected at least 1"),
         (lambda d, x: sparse.omp(d, x, tol=-1.0), ValueError, "tol: expected at least 0"),
         (lambda d, x: sparse.omp(d, x.astype(int)), TypeError, "expected one floating point type"),
     ],
