@@ -1,10 +1,13 @@
-"""Sparsity and sparse coding: measures, thresholds, differences, matching pursuit. Pure functions on jax alone."""
+"""Sparsity and sparse coding: measures, thresholds, differences, pursuit, lasso codes. Pure functions on jax alone."""
 
 from sfa_jax.sparse._differences import BOX_KINDS as BOX_KINDS
 from sfa_jax.sparse._differences import box_difference as box_difference
 from sfa_jax.sparse._differences import box_filter as box_filter
 from sfa_jax.sparse._differences import spatial_difference as spatial_difference
 from sfa_jax.sparse._differences import temporal_difference as temporal_difference
+from sfa_jax.sparse._lasso import Lasso as Lasso
+from sfa_jax.sparse._lasso import fista as fista
+from sfa_jax.sparse._lasso import ista as ista
 from sfa_jax.sparse._measures import cardinality as cardinality
 from sfa_jax.sparse._measures import hoyer_sparseness as hoyer_sparseness
 from sfa_jax.sparse._measures import kurtosis as kurtosis
@@ -21,11 +24,14 @@ from sfa_jax.sparse._thresholds import soft_threshold as soft_threshold
 __all__ = [
     "BOX_KINDS",
     "OMP",
+    "Lasso",
     "box_difference",
     "box_filter",
     "cardinality",
+    "fista",
     "hard_threshold",
     "hoyer_sparseness",
+    "ista",
     "kurtosis",
     "l0_norm",
     "l1_norm",

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from sfa_jax.sparse._blocks import check_coding, in_blocks
+
 
 class OMP(NamedTuple):
     """Sparse codes, and what the pursuit found.
@@ -77,15 +79,7 @@ def omp(
     """
     atoms, x = jnp.asarray(dictionary), jnp.asarray(signals)
     k = _check(atoms, x, n_nonzero_coefs, tol)
-    if block_size < 1:
-        raise ValueError(f"block_size: expected at least 1, got {block_size}")
-    n, blocks = len(x), -(-len(x) // block_size)
-    if blocks <= 1:
-        return _pursue(atoms, x, k, tol)
-    size = -(-n // blocks)
-    padded = jnp.pad(x, ((0, size * blocks - n), (0, 0))).reshape(blocks, size, -1)
-    found = jax.lax.map(lambda block: _pursue(atoms, block, k, tol), padded)
-    return OMP(*(part.reshape(blocks * size, *part.shape[2:])[:n] for part in found))
+    return in_blocks(lambda block: _pursue(atoms, block, k, tol), x, block_size)
 
 
 def _pursue(atoms: jax.Array, x: jax.Array, k: int, tol: float | None) -> OMP:
@@ -150,13 +144,7 @@ def _against(basis: jax.Array, vectors: jax.Array) -> tuple[jax.Array, jax.Array
 
 def _check(atoms: jax.Array, x: jax.Array, n_nonzero_coefs: int | None, tol: float | None) -> int:
     """How many atoms are picked at most."""
-    if atoms.dtype != x.dtype or not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"dictionary, signals: expected one floating point type, got {atoms.dtype} and {x.dtype}")
-    if atoms.ndim != 2 or x.ndim != 2 or atoms.shape[1] != x.shape[1]:
-        raise ValueError(
-            "dictionary, signals: expected [n_atoms, n_features] and [n_samples, n_features], got "
-            f"{atoms.shape} and {x.shape}"
-        )
+    check_coding(atoms, x)
     most = min(atoms.shape)
     if n_nonzero_coefs is None:
         n_nonzero_coefs = max(1, atoms.shape[1] // 10) if tol is None else most
