@@ -30,7 +30,7 @@ ARGUMENTS = ("conv", "linear", "repeat", "random", "imagenet", "smoke")
 
 def get_config(arg: str = "") -> ConfigDict:
     """The config; `arg` is a comma-separated list of `ARGUMENTS`."""
-    chosen = sfa.words(arg, ARGUMENTS)
+    chosen = sfa.words(arg, ARGUMENTS, either=("conv", "linear", "repeat", "random"))
     config = sfa.get_config()
     config.name = "finola"
     config.job = "finola"
@@ -75,8 +75,6 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.weight_decay = 0.0
     config.evaluation.baselines = ("pca", "dct", "dct_best")
 
-    if len(set(chosen) & {"conv", "linear", "repeat", "random"}) > 1:
-        raise ValueError(f"expected one of conv, linear, repeat and random, got {arg!r}")
     if "conv" in chosen:
         _random(config, "dense")
     for generator in ("linear", "repeat"):

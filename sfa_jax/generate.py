@@ -10,7 +10,6 @@ fact).
 
 import argparse
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +59,10 @@ def generate(workdir: str | Path, output: str | Path | None = None, *, n: int | 
 
 def _images(model: Any, config: Any, folder: Path, n: int, seed: int) -> None:
     from sfa_jax.training import held_out_frames
+    from sfa_jax.training._embeddings import write_arrays
 
     codes = model.sample(n, seed=seed)
-    _write(folder / "samples.npz", codes=codes, images=_bytes(model.decode(codes)))
+    write_arrays(folder / "samples.npz", {"codes": codes, "images": _bytes(model.decode(codes))})
     model.plot_samples(folder, n=n, seed=seed)
     model.plot_interpolations(folder, np.concatenate(held_out_frames(config)))
     logging.getLogger("sfa_jax").info("%d images, and interpolations between held-out ones: %s", n, folder)
@@ -71,6 +71,7 @@ def _images(model: Any, config: Any, folder: Path, n: int, seed: int) -> None:
 def _clips(model: Any, config: Any, folder: Path, n: int) -> None:
     from sfa_jax import evaluation
     from sfa_jax.training import held_out_frames
+    from sfa_jax.training._embeddings import write_arrays
 
     n_seen = config.data.clip_length - config.objective.n_future
     length, runs = n_seen + n, held_out_frames(config)
@@ -83,7 +84,7 @@ def _clips(model: Any, config: Any, folder: Path, n: int) -> None:
         )
     seen, true = every[:, :n_seen], every[:, n_seen:]
     continued = np.clip(model.go_on(seen, n), 0, 1)
-    _write(folder / "clips.npz", seen=seen, continued=_bytes(continued), true=true)
+    write_arrays(folder / "clips.npz", {"seen": seen, "continued": _bytes(continued), "true": true})
     shown = np.linspace(0, len(every) - 1, min(_CLIPS, len(every))).astype(int)
     drawn = np.concatenate([np.clip(model.reconstruct(seen[shown]), 0, 1), continued[shown]], axis=1)
     evaluation.plot_clips(folder, every[shown] / np.float32(255), drawn, n_seen)
@@ -93,16 +94,6 @@ def _clips(model: Any, config: Any, folder: Path, n: int) -> None:
 def _bytes(images: np.ndarray) -> np.ndarray:
     """Images in [0, 1] as uint8."""
     return np.round(255 * np.clip(images, 0, 1)).astype(np.uint8)
-
-
-def _write(path: Path, **arrays: Any) -> None:
-    """Writes an `.npz` file whole or not at all."""
-    temporary = path.with_suffix(".tmp.npz")
-    try:
-        np.savez(temporary, **arrays)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def main() -> None:

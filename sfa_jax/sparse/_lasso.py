@@ -53,12 +53,13 @@ def fista(
     z_new = soft(y - (y D - x) D' / L, alpha / L),  y = z_new + (t - 1) / t_new (z_new - z),  L the norm of D D'
 
     A signal stops where its duality gap is small: with r = x - z D and theta = r min(1, alpha / max |D r|), which is
-    feasible, gap = objective(z) - (<x, theta> - ||theta||^2 / 2). Its momentum starts anew where it points uphill.
+    feasible, gap = objective(z) - (<x, theta> - ||theta||^2 / 2). Its momentum starts anew where it points uphill. A
+    signal that is not finite has a code of nan.
 
     Args:
       dictionary: `[n_atoms, n_features]`, floating point.
       signals: `[n_samples, n_features]`, of the same type.
-      alpha: weight of the l1 norm, a number of at least 0 (where it is 0 nothing is feasible, and the gap no bound).
+      alpha: weight of the l1 norm, a number of at least 0; at 0 the bound is the objective itself.
       positive: codes of at least 0.
       tol: of the gap, relative to half the squared norm of the signal, the objective of a code of zeros. In float32
         rounding of the gap itself is about 1e-6 of that: a smaller tol is never reached.
@@ -190,6 +191,7 @@ def _solve(
             active=gap > tol * scale,
         )
         end = jax.lax.while_loop(go_on, steps, begin)
-        return Lasso(end.codes, end.gap, end.n_iterations, end.gap <= tol * scale)
+        codes = jnp.where(jnp.isfinite(scale)[:, None], end.codes, jnp.nan)
+        return Lasso(codes, end.gap, end.n_iterations, end.gap <= tol * scale)
 
     return in_blocks(block, x, block_size)

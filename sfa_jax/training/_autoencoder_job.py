@@ -80,7 +80,16 @@ class AutoencoderJob(ImageJob):
         make_corruption(config.corruption)
         make_optimizer(config.train, n_steps=1)
 
+    def _blank_readout(self) -> dict[str, np.ndarray]:
+        if self._network.code == "gaussian":  # it is sampled from the prior
+            return super()._blank_readout()
+        codes = jax.ShapeDtypeStruct((2, self._network.code_size), jnp.float32)
+        fitted = jax.eval_shape(autoencoders.fit_code_distribution, codes)
+        return super()._blank_readout() | {k: np.zeros(x.shape, x.dtype) for k, x in fitted._asdict().items()}
+
     def _readout(self, codes: np.ndarray) -> dict[str, np.ndarray]:
+        if self._network.code == "gaussian":
+            return super()._readout(codes)
         fitted = jax.jit(autoencoders.fit_code_distribution)(codes)
         return super()._readout(codes) | {name: np.asarray(x) for name, x in fitted._asdict().items()}
 
@@ -241,8 +250,8 @@ class AutoencoderModel(ImageModel):
     """A finished run: images to codes and back, and images that no image gave.
 
     Attributes:
-      network, variables, readout, frame_shape: as in `ImageModel`; the readout also holds `quantiles` and `cholesky`
-        of the codes of training images (`autoencoders.CodeDistribution`).
+      network, variables, readout, frame_shape: as in `ImageModel`; the readout of codes that are not Gaussian also
+        holds `quantiles` and `cholesky` of those of training images (`autoencoders.CodeDistribution`).
     """
 
     def __init__(self, network: Autoencoder, variables: Any, readout: dict[str, Any], frame_shape: tuple[int, ...]):

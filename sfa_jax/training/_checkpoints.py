@@ -167,12 +167,28 @@ def read_run(workdir: str | Path, *, best: bool = False) -> tuple[dict[str, Any]
     Raises:
       InputError: there is no run, or no finished checkpoint in it, or that is damaged.
     """
+    with _finished(workdir, best) as (checkpoints, step):
+        return checkpoints.restore_items(step)
+
+
+def read_config(workdir: str | Path) -> dict[str, Any]:
+    """The config of a run's latest checkpoint.
+
+    Raises:
+      InputError: as `read_run`.
+    """
+    with _finished(workdir, best=False) as (checkpoints, step):
+        return checkpoints.restore_config(step)
+
+
+@contextlib.contextmanager
+def _finished(workdir: str | Path, best: bool) -> Iterator[tuple[Checkpoints, int]]:
     folder = Path(workdir) / "checkpoints"
     with Checkpoints(folder, read_only=True) as checkpoints:
         step = checkpoints.best_step if best else checkpoints.latest_step
         if step is None:
             raise InputError(f"{folder}: no finished checkpoint; run train.py with --workdir={workdir} to go on")
-        return checkpoints.restore_items(step)
+        yield checkpoints, step
 
 
 def _metric(metrics: Mapping[str, float]) -> float:

@@ -32,6 +32,11 @@ def write_embeddings(
         **({} if held_out is None else {"held_out": np.concatenate(held_out)}),
         **{f"truth/{name}": np.concatenate([run.truth[name] for run in runs]) for name in names},
     }
+    write_arrays(path, arrays)
+
+
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Writes an `.npz` file whole or not at all."""
     temporary = path.with_suffix(".tmp.npz")
     try:
         np.savez(temporary, **arrays)

@@ -81,8 +81,7 @@ class ImageJob:
     def init(self) -> TrainState:
         init_key, step_key = jax.random.split(jax.random.key(self._config.seed))
         variables = self._image_network.init(init_key, self._frame_shape, self._images_to_begin_at())
-        size = self._image_network.code_size
-        readout = jax.tree.map(jnp.asarray, self._readout(np.stack([-np.ones(size), np.ones(size)]).astype(np.float32)))
+        readout = jax.tree.map(jnp.asarray, self._blank_readout())
         return new_state(step_key, variables, self._optimizer, readout)
 
     def evaluate(self, state: TrainState, *, final: bool) -> tuple[Readout, Any, dict[str, float]]:
@@ -133,6 +132,11 @@ class ImageJob:
         if self._config.evaluation.plots:
             evaluation.plot_images(workdir / "plots", self._held_out, drawn, records, loss_name=self._loss_name)
         return summary | self._own_measures(state, model, codes, workdir, poll)
+
+    def _blank_readout(self) -> Readout:
+        """Of the shapes of `_readout`, before there is anything to be kept."""
+        size = self._image_network.code_size
+        return {"mean": np.zeros(size, np.float32), "deviation": np.ones(size, np.float32)}
 
     def _readout(self, codes: np.ndarray) -> Readout:
         """What a finished run keeps of the codes `[n, code_size]` of training images."""

@@ -55,8 +55,7 @@ def held_out_frames(config: Any) -> list[np.ndarray]:
     """
     runs = load_runs(config.data)
     splits = split_runs(runs, holdout=config.evaluation.holdout, gap=config.evaluation.gap)
-    held_out = [run.frames[split.held_out_start :] for run, split in zip(runs, splits, strict=True) if split.train_stop]
-    held_out += [run.frames for run in runs if run.held_out]
+    held_out = [run.frames[split.held_out_start :] for run, split in zip(runs, splits, strict=True)]
     return [frames for frames in held_out if len(frames)] or [run.frames for run in runs]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sfa_jax._errors import InputError
-from sfa_jax.training._checkpoints import read_run
+from sfa_jax.training._checkpoints import read_config, read_run
 
 _log = logging.getLogger("sfa_jax")
 
@@ -18,37 +18,24 @@ class Pretrained(NamedTuple):
 
     Attributes:
       params: of its encoder.
-      network: `config.network` of its run.
       frame_shape: `(height, width, channel)` of the images it takes.
     """
 
     params: Any
-    network: dict[str, Any]
     frame_shape: tuple[int, ...]
 
 
 def read_pretrained(workdir: str) -> Pretrained:
-    """The autoencoder of a run of the job "autoencoder".
+    """The autoencoder of a run that `with_pretrained_network` has taken the network of.
 
     Raises:
-      InputError: there is no such run, or no finished checkpoint in it.
+      InputError: its checkpoint is damaged.
     """
-    if not workdir:
-        raise InputError(
-            "pretrained: expected the --workdir of a run of configs/autoencoder.py or csae.py, got nothing"
-        )
-    try:
-        state, config, data = read_run(workdir)
-    except InputError as error:
-        raise InputError(f"pretrained={workdir}: {error}") from None
-    if config.get("job") != "autoencoder":
-        raise InputError(
-            f"pretrained: expected a run of the job 'autoencoder', {workdir} is one of {config.get('job')!r}"
-        )
+    state, config, data = read_run(workdir)
     step, n_steps = int(np.asarray(state["step"])), config["train"]["steps"]
     if step < n_steps:
         _log.warning("pretrained: %s has come to step %d of %d; its encoder is taken as it is", workdir, step, n_steps)
-    return Pretrained(state["params"]["encoder"], config["network"], tuple(data["frame_shape"]))
+    return Pretrained(state["params"]["encoder"], tuple(data["frame_shape"]))
 
 
 def with_pretrained_network(config: Any) -> Any:
@@ -58,13 +45,24 @@ def with_pretrained_network(config: Any) -> Any:
     does.
 
     Raises:
-      InputError: as `read_pretrained`.
+      InputError: there is no such run of the job "autoencoder", or no finished checkpoint in it.
     """
     if "pretrained" not in config:
         return config
+    if not config.pretrained:
+        raise InputError(
+            "pretrained: expected the --workdir of a run of configs/autoencoder.py or csae.py, got nothing"
+        )
     config = config.copy_and_resolve_references()
-    if config.pretrained:
-        config.pretrained = os.path.abspath(config.pretrained)  # however it is written, the same run
+    config.pretrained = os.path.abspath(config.pretrained)  # however it is written, the same run
+    try:
+        theirs = read_config(config.pretrained)
+    except InputError as error:
+        raise InputError(f"pretrained={config.pretrained}: {error}") from None
+    if theirs.get("job") != "autoencoder":
+        raise InputError(
+            f"pretrained: expected a run of the job 'autoencoder', {config.pretrained} is one of {theirs.get('job')!r}"
+        )
     with config.unlocked():
-        config.network = ConfigDict(read_pretrained(config.pretrained).network)
+        config.network = ConfigDict(theirs["network"])
     return config

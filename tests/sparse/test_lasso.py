@@ -71,6 +71,10 @@ def test_zeros_large_penalties_and_single_precision(rng):
     assert (none.n_iterations == 0).all()
     assert (np.asarray(sparse.fista(atoms, 0 * signals, 0.1).codes) == 0).all()
     assert np.isfinite(sparse.fista(0 * atoms, signals, 0.1).codes).all()
+    broken = sparse.fista(atoms, np.where(np.arange(30)[:, None] == 3, np.nan, signals), 0.1)
+    assert np.isnan(broken.codes[3]).all()
+    assert not broken.converged[3]
+    assert np.isfinite(np.delete(broken.codes, 3, axis=0)).all()
     reached = sparse.fista(atoms, signals, 0.1, tol=3e-6, max_iter=3000)
     assert reached.converged.all()
     parts = sparse.fista(atoms, signals, 0.1, block_size=7)
