@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sfa_jax.evaluation._image_plots import picture_grid, show
+from sfa_jax.evaluation._image_plots import entitle, picture_grid, show
 from sfa_jax.evaluation._plots import draw_losses, open_folder
 
 _MISTAKES = 16
@@ -49,7 +49,7 @@ def plot_classes(
             show(axis, images[k] / 255)
             named = names[labels[k]], names[found[k]], probabilities[k, found[k]]
             axis.set_title("{}, taken for {}\np = {:.2f}".format(*named), fontsize=8)
-        figure.suptitle("Held-out images that it is most sure, and wrong, about")
+        entitle(figure, "Held-out images that it is most sure, and wrong, about")
         save(figure, "mistakes.png")
     if any(record.get("split") == "train" for record in records):
         save(draw_losses(plt, records, "cross-entropy, nats"), "losses.png")

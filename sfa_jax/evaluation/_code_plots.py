@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sfa_jax.evaluation._image_plots import picture_grid, show
+from sfa_jax.evaluation._image_plots import entitle, picture_grid, show
 from sfa_jax.evaluation._plots import open_folder
 
 _IMAGES = 8
@@ -39,7 +39,7 @@ def plot_restorations(
             show(axis, pictures[k])
         line[0].set_ylabel(name, fontsize=8)
     kept = "; around holes it is kept" if "random_erase" in corrupted else ""
-    figure.suptitle(f"Held-out images, corrupted, and what is drawn from the codes of these{kept}")
+    entitle(figure, f"Held-out images, corrupted, and what is drawn from the codes of these{kept}")
     save(figure, "restorations.png")
     return written
 
@@ -64,7 +64,7 @@ def plot_samples(folder: Path, samples: np.ndarray, title: str) -> list[Path]:
             show(axis, np.clip(samples[k], 0, 1))
         else:
             axis.axis("off")
-    figure.suptitle(title if columns > 3 else title.replace(" ", "\n", 1), fontsize=12 if columns > 5 else 7)
+    entitle(figure, title)
     save(figure, "samples.png")
     return written
 
@@ -90,7 +90,7 @@ def plot_interpolations(folder: Path, pairs: Sequence[tuple[np.ndarray, np.ndarr
     axes[0, -1].set_title("image", fontsize=9)
     for axis, share in zip(axes[0, 1:-1], np.linspace(0, 1, n_steps), strict=True):
         axis.set_title(f"{share:.2f}", fontsize=9)
-    figure.suptitle("Drawn from codes between those of two held-out images")
+    entitle(figure, "Drawn from codes between those of two held-out images")
     save(figure, "interpolations.png")
     return written
 
@@ -141,8 +141,8 @@ def plot_clips(folder: Path, true: np.ndarray, drawn: np.ndarray, n_seen: int) -
     plt, save, written = open_folder(folder)
     time = true.shape[1]
     seen = np.unique(np.linspace(0, n_seen - 1, min(4, n_seen)).astype(int))
-    after = np.unique(np.linspace(n_seen, time - 1, min(_STRIP - len(seen), time - n_seen)).astype(int))
-    shown = np.concatenate([seen, after])
+    unseen = np.unique(np.linspace(n_seen, time - 1, min(_STRIP - len(seen), time - n_seen)).astype(int))
+    shown = np.concatenate([seen, unseen])
     figure, axes = picture_grid(plt, 2 * len(true), len(shown), true.shape[2:4], below=0.05)
     for k, (clip, found) in enumerate(zip(true, drawn, strict=True)):
         for row, frames, name in ((2 * k, clip, "clip"), (2 * k + 1, found, "drawn")):
@@ -151,7 +151,8 @@ def plot_clips(folder: Path, true: np.ndarray, drawn: np.ndarray, n_seen: int) -
             axes[row, 0].set_ylabel(name)
     for axis, t in zip(axes[0], shown, strict=True):
         axis.set_title(f"{t}" if t < n_seen else f"{t}, not seen", fontsize=8)
-    figure.suptitle("Held-out clips, and what is drawn from their codes; after the last frame seen, codes go on alone")
+    after = "; after the last frame seen, codes go on alone" if time > n_seen else ""
+    entitle(figure, f"Held-out clips, and what is drawn from their codes{after}")
     save(figure, "clips.png")
     films = np.concatenate([np.concatenate(list(part), axis=2) for part in (true, drawn)], axis=1)
     pictures = [Image.fromarray(np.round(255 * frame).astype(np.uint8).squeeze()) for frame in films]

@@ -1,5 +1,6 @@
 """The pictures of an image autoencoder's run: what it draws, how its maps grow, and its waves."""
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def plot_reconstructions(
             if decibels is not None:
                 axis.set_xlabel(f"{decibels[k]:.1f} dB", fontsize=8, labelpad=2)
         line[0].set_ylabel(name)
-    figure.suptitle("Held-out images, and what is drawn from codes of the same size")
+    entitle(figure, "Held-out images, and what is drawn from codes of the same size")
     save(figure, "reconstructions.png")
     return written
 
@@ -156,6 +157,11 @@ def picture_grid(plt: Any, rows: int, columns: int, shape: tuple[int, int], *, b
     width = _TALL * min(4.0, max(0.5, shape[1] / shape[0]))
     size = ((width + 0.1) * columns + 0.8, (_TALL + below) * rows + 0.7)
     return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+
+
+def entitle(figure: Any, title: str) -> None:
+    """Writes a title over a figure of pictures, in as many lines as its width asks for."""
+    figure.suptitle(textwrap.fill(title, max(16, int(9 * figure.get_figwidth()))))
 
 
 def show(axis: Any, picture: np.ndarray) -> None:
