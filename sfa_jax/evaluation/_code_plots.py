@@ -154,7 +154,11 @@ def plot_clips(folder: Path, true: np.ndarray, drawn: np.ndarray, n_seen: int) -
     after = "; after the last frame seen, codes go on alone" if time > n_seen else ""
     entitle(figure, f"Held-out clips, and what is drawn from their codes{after}")
     save(figure, "clips.png")
-    films = np.concatenate([np.concatenate(list(part), axis=2) for part in (true, drawn)], axis=1)
+    gap = max(1, true.shape[3] // 16)
+    padded = [
+        np.pad(part, [(0, 0), (0, 0), (gap, gap), (gap, gap), (0, 0)], constant_values=1) for part in (true, drawn)
+    ]
+    films = np.concatenate([np.concatenate(list(part), axis=2) for part in padded], axis=1)
     pictures = [Image.fromarray(np.round(255 * frame).astype(np.uint8).squeeze()) for frame in films]
     scale = max(1, 128 // true.shape[2])
     pictures = [p.resize((p.width * scale, p.height * scale), Image.Resampling.NEAREST) for p in pictures]

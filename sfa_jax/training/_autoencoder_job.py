@@ -101,7 +101,9 @@ class AutoencoderJob(ImageJob):
 
     @property
     def _loss_name(self) -> str:
-        return "loss, nats an image" if self._network.likelihood == "bernoulli" else "loss, squared error an image"
+        error = "-log p, nats" if self._network.likelihood == "bernoulli" else "squared error"
+        penalty = {"sparse": " + lambda times l1", "gaussian": " + beta times KL"}.get(self._network.code, "")
+        return f"{error}{penalty}, an image"
 
     @property
     def _name(self) -> str:
