@@ -109,10 +109,6 @@ class AutoencoderJob(ImageJob):
     def _name(self) -> str:
         return "autoencoder"
 
-    def _model(self, state: TrainState) -> "AutoencoderModel":
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return AutoencoderModel(self._network, variables, state.readout, self._frame_shape)
-
     def _losses(
         self, params: Any, key: jax.Array, clean: jax.Array, *, train: bool, grown: ArrayLike = 1.0
     ) -> tuple[jax.Array, dict[str, jax.Array]]:

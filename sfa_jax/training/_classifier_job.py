@@ -164,8 +164,7 @@ class ClassifierJob:
         return variables
 
     def _model(self, state: TrainState) -> "ClassifierModel":
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return ClassifierModel(self._network.autoencoder, variables, state.readout, self._frame_shape)
+        return self.restore(self._config, state._asdict(), self._frame_shape)
 
     def _loss(self, params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, tuple[Metrics, jax.Array, Any]]:
         images = as_float(batch.frames.reshape(-1, *self._frame_shape))

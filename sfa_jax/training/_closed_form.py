@@ -169,9 +169,6 @@ class ClosedFormJob(MeasuredJob):
         metrics = {"effective_rank": effective_rank_of(np.concatenate(held_out))}
         return readout, Measured(train, held_out, whole, LinearSFA(*parts)), metrics
 
-    def _model(self, state: TrainState) -> "ClosedFormModel":
-        return ClosedFormModel(state.params, self._options.degree, state.readout, self._frame_shape)
-
     def _code(self, model: Any, y: np.ndarray) -> np.ndarray:
         return y  # `evaluate` keeps codes: the monomials of a whole video need not fit in memory
 

@@ -69,10 +69,6 @@ class FinolaJob(ImageJob):
     def _images_to_begin_at(self) -> np.ndarray | None:
         return np.concatenate(self._training(FIT_IMAGES)) if self._network.start == "fitted_waves" else None
 
-    def _model(self, state: TrainState) -> "FinolaModel":
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return FinolaModel(self._network, variables, state.readout, self._frame_shape)
-
     def _held_out_loss(self, state: TrainState, drawn: np.ndarray) -> float:
         del state
         return float(np.asarray(reconstruction_loss(drawn, self._held_out / np.float32(255))).mean())

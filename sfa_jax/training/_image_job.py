@@ -155,8 +155,14 @@ class ImageJob:
     def _images_to_begin_at(self) -> np.ndarray | None:
         return None
 
-    def _model(self, state: TrainState) -> "ImageModel":
+    @staticmethod
+    def restore(config: Any, state: Mapping[str, Any], frame_shape: tuple[int, ...]) -> Any:
+        """What a run has learned, from the state that its checkpoint holds."""
         raise NotImplementedError
+
+    def _model(self, state: TrainState) -> Any:
+        """What the state has learned so far: what a checkpoint of it would be restored as."""
+        return self.restore(self._config, state._asdict(), self._frame_shape)
 
     def _held_out_loss(self, state: TrainState, drawn: np.ndarray) -> float:
         raise NotImplementedError

@@ -111,10 +111,6 @@ class MaskedFinolaJob(MeasuredJob):
         frames = np.concatenate(self._frames(self._held_out))
         return frames[:: max(1, -(-len(frames) // most))]
 
-    def _model(self, state: TrainState) -> "MaskedModel":
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return MaskedModel(self._network, variables, state.readout, self._frame_shape)
-
     def _untrained_codes(self, train: list[np.ndarray], held_out: list[np.ndarray]) -> tuple[Codes, Codes]:
         state = self.init()
         every = -(-sum(len(part) for part in train) // _CALIBRATION_IMAGES)

@@ -99,8 +99,14 @@ class MeasuredJob:
         """What a finished run keeps: its code is (y - mean) @ matrix."""
         return {"mean": np.asarray(measured.readout.mean), "matrix": np.asarray(measured.readout.components).T}
 
-    def _model(self, state: TrainState) -> Model:
+    @staticmethod
+    def restore(config: Any, state: Mapping[str, Any], frame_shape: tuple[int, ...]) -> Any:
+        """What a run has learned, from the state that its checkpoint holds."""
         raise NotImplementedError
+
+    def _model(self, state: TrainState) -> Any:
+        """What the state has learned so far: what a checkpoint of it would be restored as."""
+        return self.restore(self._config, state._asdict(), self._frame_shape)
 
     def _measure(self, model: Any, final: bool) -> Measured:
         """Embeddings of all frames, or during training of the first training frames and the held-out ones.

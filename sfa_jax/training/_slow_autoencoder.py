@@ -118,10 +118,6 @@ class SlowAutoencoderJob(SlowNetworkJob):
             evaluation.plot_traversal(workdir / "plots", shown[0], pictures, _VALUES, model(shown)[0, :n_features])
         return summary
 
-    def _model(self, state: TrainState) -> "SlowDrawer":
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return SlowDrawer(self._autoencoder, variables, state.readout, self._frame_shape)
-
     def _training_frames(self) -> np.ndarray:
         frames = np.concatenate(self._frames(self._train))
         return frames[:: -(-len(frames) // _FIT_FRAMES)]

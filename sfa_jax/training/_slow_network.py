@@ -89,10 +89,6 @@ class SlowNetworkJob(MeasuredJob):
         metrics = {"loss": float(loss), "effective_rank": evaluation.effective_rank_of(y[0])}
         return self._readout(measured), measured, metrics
 
-    def _model(self, state: TrainState) -> SlowModel:
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return SlowModel(self._network, variables, state.readout, self._frame_shape)
-
     def _untrained_codes(self, train: list[np.ndarray], held_out: list[np.ndarray]) -> tuple[Codes, Codes]:
         every = -(-sum(len(part) for part in train) // _CALIBRATION_FRAMES)
         untrained = self._untrained(np.concatenate([part[::every] for part in train]))

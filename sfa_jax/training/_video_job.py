@@ -158,10 +158,6 @@ class VideoAutoencoderJob(MeasuredJob):
         every = np.concatenate(clips)
         return every[:: -(-len(every) // _MEASURED)]
 
-    def _model(self, state: TrainState) -> "VideoModel":
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return VideoModel(self._network, variables, state.readout, self._frame_shape)
-
     def _loss(self, params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, tuple[Metrics, jax.Array, Any]]:
         network, objective, context = self._network, self._config.objective, self._context
         frames, valid = as_float(batch.frames), batch.valid.astype(jnp.float32)
