@@ -5,7 +5,6 @@ from sfa_jax.sparse._differences import box_difference as box_difference
 from sfa_jax.sparse._differences import box_filter as box_filter
 from sfa_jax.sparse._differences import spatial_difference as spatial_difference
 from sfa_jax.sparse._differences import temporal_difference as temporal_difference
-from sfa_jax.sparse._lasso import Lasso as Lasso
 from sfa_jax.sparse._lasso import fista as fista
 from sfa_jax.sparse._lasso import ista as ista
 from sfa_jax.sparse._measures import cardinality as cardinality
@@ -17,6 +16,7 @@ from sfa_jax.sparse._measures import lifetime_sparseness as lifetime_sparseness
 from sfa_jax.sparse._measures import population_sparseness as population_sparseness
 from sfa_jax.sparse._omp import OMP as OMP
 from sfa_jax.sparse._omp import omp as omp
+from sfa_jax.sparse._proximal import Lasso as Lasso
 from sfa_jax.sparse._thresholds import hard_threshold as hard_threshold
 from sfa_jax.sparse._thresholds import relu_threshold as relu_threshold
 from sfa_jax.sparse._thresholds import soft_threshold as soft_threshold
