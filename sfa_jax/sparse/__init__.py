@@ -1,5 +1,10 @@
 """Sparsity and sparse coding: measures, thresholds, differences, pursuit, lasso codes. Pure functions on jax alone."""
 
+from sfa_jax.sparse._dictionary import DictionaryState as DictionaryState
+from sfa_jax.sparse._dictionary import DictionaryUpdate as DictionaryUpdate
+from sfa_jax.sparse._dictionary import init_dictionary as init_dictionary
+from sfa_jax.sparse._dictionary import learn_dictionary as learn_dictionary
+from sfa_jax.sparse._dictionary import update_dictionary as update_dictionary
 from sfa_jax.sparse._differences import BOX_KINDS as BOX_KINDS
 from sfa_jax.sparse._differences import box_difference as box_difference
 from sfa_jax.sparse._differences import box_filter as box_filter
@@ -24,6 +29,8 @@ from sfa_jax.sparse._thresholds import soft_threshold as soft_threshold
 __all__ = [
     "BOX_KINDS",
     "OMP",
+    "DictionaryState",
+    "DictionaryUpdate",
     "Lasso",
     "box_difference",
     "box_filter",
@@ -31,10 +38,12 @@ __all__ = [
     "fista",
     "hard_threshold",
     "hoyer_sparseness",
+    "init_dictionary",
     "ista",
     "kurtosis",
     "l0_norm",
     "l1_norm",
+    "learn_dictionary",
     "lifetime_sparseness",
     "omp",
     "population_sparseness",
@@ -42,4 +51,5 @@ __all__ = [
     "soft_threshold",
     "spatial_difference",
     "temporal_difference",
+    "update_dictionary",
 ]
