@@ -1,0 +1,145 @@
+"""Lasso codes of whole images: a map of where each filter is, instead of patches that know nothing of each other."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from sfa_jax.sparse._blocks import in_blocks
+from sfa_jax.sparse._proximal import Lasso, check_lasso, minimize
+
+
+def draw_maps(filters: ArrayLike, codes: ArrayLike) -> jax.Array:
+    """Images that maps of filters draw.
+
+    x[i, j, c] = sum over k, a, b of filters[k, a, b, c] codes[i + height - 1 - a, j + width - 1 - b, k]
+
+    Args:
+      filters: `[n_filters, height, width, channel]`.
+      codes: `[n, rows + height - 1, columns + width - 1, n_filters]`: a filter at the first place shows its last pixel
+        alone, in the first corner, so that each pixel of the image is reached by all pixels of all filters.
+
+    Returns:
+      `[n, rows, columns, channel]`.
+
+    Raises:
+      TypeError: they are not of one floating point type.
+      ValueError: the shapes do not fit.
+
+    References:
+      Zeiler et al., "Deconvolutional networks", CVPR 2010.
+
+    >>> draw_maps(jnp.ones((1, 2, 2, 1)), jnp.zeros((1, 4, 4, 1)).at[0, 1, 1, 0].set(1.0))[0, :, :, 0].tolist()
+    [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    d, z = jnp.asarray(filters), jnp.asarray(codes)
+    _check_types(d, z, "codes")
+    if d.ndim != 4 or z.ndim != 4 or z.shape[3] != d.shape[0] or z.shape[1] < d.shape[1] or z.shape[2] < d.shape[2]:
+        raise ValueError(
+            "filters, codes: expected [n_filters, height, width, channel] and [n, rows + height - 1, columns + width - "
+            f"1, n_filters], got {d.shape} and {z.shape}"
+        )
+    return _Maps(d, z.shape[1], z.shape[2]).draw(z)
+
+
+def convolutional_fista(
+    filters: ArrayLike,
+    images: ArrayLike,
+    alpha: float | jax.Array,
+    *,
+    positive: bool = False,
+    tol: float = 1e-3,
+    max_iter: int = 500,
+    block_size: int = 4,
+) -> Lasso:
+    """`fista` of the dictionary that holds every filter at every place: a sparse code of a whole image.
+
+    min over z of 1/2 ||x - draw_maps(filters, z)||^2 + alpha |z|_1
+
+    Convolutions are products of Fourier transforms, and the largest of these says how long a step may be; the gap, the
+    stop and the restart are those of `fista`, of each image.
+
+    Args:
+      filters: `[n_filters, height, width, channel]`, floating point.
+      images: `[n, rows, columns, channel]`, of the same type, of any size.
+      alpha, positive, tol, max_iter: as in `fista`.
+      block_size: images that are coded at once, which bounds the memory: about ten times their maps.
+
+    Returns:
+      `Lasso` with codes `[n, rows + height - 1, columns + width - 1, n_filters]`.
+
+    Raises:
+      TypeError: they are not of one floating point type.
+      ValueError: the shapes do not fit, or an option is out of its range.
+
+    References:
+      Beck & Teboulle, SIAM J. Imaging Sciences 2009; Wohlberg, "Efficient algorithms for convolutional sparse
+      representations", IEEE Trans. Image Processing 2016.
+
+    >>> found = convolutional_fista(jnp.ones((1, 1, 1, 1)), jnp.array([[3.0, -0.5]])[None, ..., None], 1.0)
+    >>> found.codes[0, :, :, 0].round(4).tolist()
+    [[2.0, 0.0]]
+    """
+    d, x = jnp.asarray(filters), jnp.asarray(images)
+    _check_types(d, x, "images")
+    if d.ndim != 4 or x.ndim != 4 or x.shape[3] != d.shape[3] or not d.size or not x.shape[1] * x.shape[2]:
+        raise ValueError(
+            "filters, images: expected [n_filters, height, width, channel] and [n, rows, columns, channel], none 0, "
+            f"got {d.shape} and {x.shape}"
+        )
+    check_lasso(alpha, tol, max_iter)
+    maps = _Maps(d, x.shape[1] + d.shape[1] - 1, x.shape[2] + d.shape[2] - 1)
+    norm = maps.norm()
+
+    def block(x: jax.Array) -> Lasso:
+        return minimize(
+            maps.draw,
+            maps.correlate,
+            lambda codes: maps.correlate(maps.draw(codes) - x),
+            x,
+            jnp.zeros((len(x), maps.rows, maps.columns, len(d)), x.dtype),
+            rate=1 / jnp.where(norm > 0, norm, 1),
+            alpha=jnp.asarray(alpha, x.dtype),
+            positive=positive,
+            tol=tol,
+            max_iter=max_iter,
+            accelerated=True,
+        )
+
+    return in_blocks(block, x, block_size)
+
+
+class _Maps:
+    """The linear function from maps to images, and its adjoint.
+
+    On a torus of the size of the maps; what wraps round falls on the first `height - 1` rows and `width - 1` columns,
+    which are no part of the image.
+
+    Args:
+      filters: `[n_filters, height, width, channel]`.
+      rows, columns: of the maps.
+    """
+
+    def __init__(self, filters: jax.Array, rows: int, columns: int):
+        self.rows, self.columns = rows, columns
+        self._border = filters.shape[1] - 1, filters.shape[2] - 1
+        self._spectra = jnp.fft.rfft2(filters, s=(rows, columns), axes=(1, 2))  # [k, row, column, c]
+
+    def draw(self, codes: jax.Array) -> jax.Array:
+        power = jnp.einsum("krsc,nrsk->nrsc", self._spectra, jnp.fft.rfft2(codes, axes=(1, 2)))
+        whole = jnp.fft.irfft2(power, s=(self.rows, self.columns), axes=(1, 2))
+        return whole[:, self._border[0] :, self._border[1] :]
+
+    def correlate(self, rest: jax.Array) -> jax.Array:
+        whole = jnp.pad(rest, ((0, 0), (self._border[0], 0), (self._border[1], 0), (0, 0)))
+        power = jnp.einsum("krsc,nrsc->nrsk", jnp.conj(self._spectra), jnp.fft.rfft2(whole, axes=(1, 2)))
+        return jnp.fft.irfft2(power, s=(self.rows, self.columns), axes=(1, 2))
+
+    def norm(self) -> jax.Array:
+        """At least that of the function squared: on the torus, exact; of the image, which is a part of it, less."""
+        gram = jnp.einsum("krsc,krsd->rscd", self._spectra, jnp.conj(self._spectra))
+        return jnp.max(jnp.linalg.eigvalsh(gram)) * (1 + 64 * jnp.finfo(gram.real.dtype).eps)
+
+
+def _check_types(filters: jax.Array, other: jax.Array, name: str) -> None:
+    if filters.dtype != other.dtype or not jnp.issubdtype(other.dtype, jnp.floating):
+        raise TypeError(f"filters, {name}: expected one floating point type, got {filters.dtype} and {other.dtype}")
