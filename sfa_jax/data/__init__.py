@@ -6,6 +6,7 @@ from sfa_jax.data._clips import ClipSampler as ClipSampler
 from sfa_jax.data._clips import FrameStore as FrameStore
 from sfa_jax.data._clips import Split as Split
 from sfa_jax.data._clips import split_run as split_run
+from sfa_jax.data._digit_film import digit_film as digit_film
 from sfa_jax.data._digits import digits as digits
 from sfa_jax.data._load import load as load
 from sfa_jax.data._photo_pan import photo_pan as photo_pan
@@ -24,6 +25,7 @@ __all__ = [
     "Run",
     "Split",
     "cache_root",
+    "digit_film",
     "digits",
     "load",
     "photo_pan",

