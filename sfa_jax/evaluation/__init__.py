@@ -41,15 +41,38 @@ from sfa_jax.evaluation._restoration import inpaint as inpaint
 from sfa_jax.evaluation._restoration import resize_bicubic as resize_bicubic
 from sfa_jax.evaluation._restoration import restoration_measures as restoration_measures
 from sfa_jax.evaluation._restoration import restore as restore
+from sfa_jax.evaluation._sparse_measures import SERIES_FRAMES as SERIES_FRAMES
+from sfa_jax.evaluation._sparse_measures import Curves as Curves
+from sfa_jax.evaluation._sparse_measures import Pursuit as Pursuit
+from sfa_jax.evaluation._sparse_measures import coding_measures as coding_measures
+from sfa_jax.evaluation._sparse_measures import elbow as elbow
+from sfa_jax.evaluation._sparse_measures import pixel_series as pixel_series
+from sfa_jax.evaluation._sparse_measures import principal_dictionary as principal_dictionary
+from sfa_jax.evaluation._sparse_measures import pursuit as pursuit
+from sfa_jax.evaluation._sparse_measures import series_pursuit as series_pursuit
+from sfa_jax.evaluation._sparse_measures import sinusoids as sinusoids
+from sfa_jax.evaluation._sparse_measures import space_curves as space_curves
+from sfa_jax.evaluation._sparse_measures import time_curves as time_curves
+from sfa_jax.evaluation._sparse_plots import plot_atoms as plot_atoms
+from sfa_jax.evaluation._sparse_plots import plot_kurtosis as plot_kurtosis
+from sfa_jax.evaluation._sparse_plots import plot_pursuit as plot_pursuit
+from sfa_jax.evaluation._sparse_plots import plot_series as plot_series
+from sfa_jax.evaluation._sparse_plots import plot_sparse_codes as plot_sparse_codes
+from sfa_jax.evaluation._sparse_plots import plot_sparse_losses as plot_sparse_losses
 
 __all__ = [
+    "SERIES_FRAMES",
+    "Curves",
     "Probe",
+    "Pursuit",
     "choose_labelled",
     "code_measures",
     "code_use",
+    "coding_measures",
     "dct_best_images",
     "dct_images",
     "effective_rank_of",
+    "elbow",
     "fit_probe",
     "image_measures",
     "image_table",
@@ -58,30 +81,43 @@ __all__ = [
     "median_residual",
     "pca_codes",
     "pca_images",
+    "pixel_series",
+    "plot_atoms",
     "plot_classes",
     "plot_clips",
     "plot_codes",
     "plot_future",
     "plot_images",
     "plot_interpolations",
+    "plot_kurtosis",
     "plot_masked",
+    "plot_pursuit",
     "plot_reconstructions",
     "plot_restorations",
     "plot_run",
     "plot_samples",
+    "plot_series",
+    "plot_sparse_codes",
+    "plot_sparse_losses",
     "plot_traversal",
     "plot_waves",
     "principal_components",
+    "principal_dictionary",
     "probe_accuracy",
     "psnr",
+    "pursuit",
     "resize_bicubic",
     "restoration_measures",
     "restore",
     "run_deltas",
+    "series_pursuit",
     "sfa_codes",
+    "sinusoids",
     "solve_readout",
+    "space_curves",
     "ssim",
     "table",
+    "time_curves",
     "verdicts",
     "whiteness_error",
 ]

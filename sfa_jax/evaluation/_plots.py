@@ -118,7 +118,7 @@ def draw_losses(plt: Any, records: Sequence[Mapping[str, Any]], loss_name: str) 
             held_steps, held_loss, "o-", label=f"{loss_name}, held out", color="tab:red", linewidth=1, markersize=4
         )
     values = np.array([[record[name] for name in ("loss", *terms)] for record in train])
-    if np.all(values > 0):
+    if np.all(values > 0) and values.max() > 3 * values.min():
         axis.set_yscale("log")
     axis.set(xlabel="step", ylabel=loss_name, title="Training")
     axis.spines[["top", "right"]].set_visible(False)

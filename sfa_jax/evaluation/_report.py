@@ -38,6 +38,8 @@ def verdicts(summary: Mapping[str, float], dim: int) -> list[str]:
     """
     if "psnr" in summary or "accuracy" in summary:
         return _unused(summary)
+    if "omp/elbow" in summary:
+        return _unused_atoms(summary)
     said = []
     rank = summary.get("effective_rank_train", summary.get("effective_rank", 0.0))
     if rank < 1:
@@ -109,15 +111,28 @@ def _unused(summary: Mapping[str, float]) -> list[str]:
     return []
 
 
+def _unused_atoms(summary: Mapping[str, float]) -> list[str]:
+    used, size = summary["used_atoms"], summary["dim"]
+    if used >= 0.5 * size:
+        return []
+    return [
+        f"UNUSED: {used:.0f} of the {size:.0f} atoms are in the code of any held-out signal; lower dictionary.alpha or "
+        "dictionary.n_atoms."
+    ]
+
+
 def table(summary: Mapping[str, float]) -> str:
     """The learned code beside each baseline: R^2 of the latents, Delta of the slowest features, effective rank.
 
-    Of an image autoencoder: `image_table`. Of a classifier: its accuracy beside that of each baseline.
+    Of an image autoencoder: `image_table`. Of a classifier: its accuracy beside that of each baseline. Of a
+    dictionary: how well and how sparsely it codes.
     """
     if "accuracy" in summary:
         return _accuracy_lines(summary)
     if "psnr" in summary:
         return image_table(summary)
+    if "omp/elbow" in summary:
+        return _sparse_lines(summary)
     latents = [name.removeprefix("r2/") for name in summary if name.startswith("r2/")]
     deltas = [k for k in range(_DELTAS_SHOWN) if f"delta/{k}" in summary]
     frames = "held-out frames" if summary.get("held_out_frames", 1) else "training frames"
@@ -183,6 +198,24 @@ def _image_lines(summary: Mapping[str, float], prefix: str) -> str:
     for label, where in [("learned", prefix), *((name, f"{start}{name}/") for name in baselines)]:
         values = [(summary.get(f"{where}{name}"), form) for name, form in _IMAGE_COLUMNS]
         rows.append([label.replace("_", " "), *(_cell(value, form) for value, form in values)])
+    return _lines(rows)
+
+
+def _sparse_lines(summary: Mapping[str, float]) -> str:
+    frames = "held-out signals" if summary.get("held_out_frames", 1) else "training signals"
+    numbers = [name.rsplit("/")[-1] for name in summary if name.startswith("omp/left/")]
+    shown = [k for k in numbers if int(k) in (1, 4, 16)]
+    cells = "gabor/share" in summary
+    rows = [[frames, "objective", "left", "non-zeros", "kurtosis", *(f"left, OMP {k}" for k in shown), "elbow"]]
+    rows[0] += ["like simple cells"] * cells
+    for label, where in (("learned", ""), ("pca", "baseline/pca/")):
+        if f"{where}objective" in summary:
+            names = ("objective", ".4g"), ("left", ".3f"), ("n_nonzero", ".1f"), ("kurtosis", ".0f")
+            line = [_cell(summary.get(f"{where}{name}"), form) for name, form in names]
+            line += [_cell(summary.get(f"{where}omp/left/{k}"), ".3f") for k in shown]
+            line += [_cell(summary.get(f"{where}omp/elbow"), ".0f")]
+            line += [_cell(summary.get(f"{where}gabor/share"), ".0%")] * cells
+            rows.append([label, *line])
     return _lines(rows)
 
 

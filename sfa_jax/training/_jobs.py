@@ -10,6 +10,7 @@ from sfa_jax.training._finola_job import FinolaJob
 from sfa_jax.training._masked_job import MaskedFinolaJob
 from sfa_jax.training._slow_autoencoder import SlowAutoencoderJob
 from sfa_jax.training._slow_network import SlowNetworkJob
+from sfa_jax.training._sparse_job import SparseCodingJob
 from sfa_jax.training._video_job import VideoAutoencoderJob
 
 JobClass = (
@@ -21,6 +22,7 @@ JobClass = (
     | type[VideoAutoencoderJob]
     | type[MaskedFinolaJob]
     | type[SlowAutoencoderJob]
+    | type[SparseCodingJob]
 )
 JOBS: dict[str, JobClass] = {
     "slow_network": SlowNetworkJob,
@@ -31,6 +33,7 @@ JOBS: dict[str, JobClass] = {
     "video_autoencoder": VideoAutoencoderJob,
     "masked_finola": MaskedFinolaJob,
     "slow_autoencoder": SlowAutoencoderJob,
+    "sparse_coding": SparseCodingJob,
 }
 
 

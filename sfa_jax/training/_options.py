@@ -76,6 +76,19 @@ _VIDEO = {
     "objective.n_future": _COUNT_OR_0,
     "objective.future_weight": _NOT_NEGATIVE,
 }
+_SPARSE = {
+    "train.steps": _COUNT_OR_0,
+    "train.epochs": _NOT_NEGATIVE,
+    "signals.size": _COUNT,
+    "signals.number": _COUNT,
+    "signals.cutoff": _POSITIVE,
+    "signals.contrast_floor": _NOT_NEGATIVE,
+    "dictionary.n_atoms": _COUNT,
+    "dictionary.alpha": _NOT_NEGATIVE,
+    "dictionary.forgetting": _NOT_NEGATIVE,
+    "dictionary.patience": _COUNT,
+    "dictionary.largest_cosine": _POSITIVE,
+}
 _DRAWING = {
     **{f"decoder.{name}": allowed for name, allowed in _DECODER.items()},
     "decoder.n_free": _COUNT_OR_0,
@@ -196,6 +209,23 @@ def check_video(config: Any) -> None:
             f"objective.n_future: expected at least two frames of a clip to be left, of data.clip_length = {length} at "
             f"most {length - 2}, got {future}"
         )
+
+
+def check_sparse(config: Any) -> None:
+    """Raises on the first option of dictionary learning that is out of its range, or does not fit another.
+
+    Raises:
+      InputError: names the option, what was expected and what came.
+    """
+    _check(config, _COMMON | _SPARSE)
+    _check_length(config.train)
+    kind, length = config.signals.kind, config.data.clip_length
+    if kind == "windows" and length < 2:
+        raise InputError(f"data.clip_length: expected at least 2 frames, the length of a window, got {length}")
+    if kind != "windows" and length != 1:
+        raise InputError(f"data.clip_length: expected 1 with signals.kind={kind}, got {length}")
+    if config.data.order != "shuffled":
+        raise InputError(f"data.order: expected 'shuffled', got {config.data.order!r}")
 
 
 def check_drawing(config: Any) -> None:
