@@ -38,7 +38,7 @@ def draw_maps(filters: ArrayLike, codes: ArrayLike) -> jax.Array:
             "filters, codes: expected [n_filters, height, width, channel] and [n, rows + height - 1, columns + width - "
             f"1, n_filters], got {d.shape} and {z.shape}"
         )
-    return _Maps(d, z.shape[1], z.shape[2]).draw(z)
+    return _Maps(d, z.shape[1], z.shape[2]).draw(jnp.moveaxis(z, 3, 1))
 
 
 def convolutional_fista(
@@ -96,7 +96,7 @@ def convolutional_fista(
             maps.correlate,
             lambda codes: maps.correlate(maps.draw(codes) - x),
             x,
-            jnp.zeros((len(x), maps.rows, maps.columns, len(d)), x.dtype),
+            jnp.zeros((len(x), *maps.shape), x.dtype),
             rate=1 / jnp.where(norm > 0, norm, 1),
             alpha=jnp.asarray(alpha, x.dtype),
             positive=positive,
@@ -105,14 +105,15 @@ def convolutional_fista(
             accelerated=True,
         )
 
-    return in_blocks(block, x, block_size)
+    found = in_blocks(block, x, block_size)
+    return found._replace(codes=jnp.moveaxis(found.codes, 1, 3))
 
 
 class _Maps:
-    """The linear function from maps to images, and its adjoint.
+    """The linear function from maps to images, and its adjoint; maps are `[n, n_filters, rows, columns]` here.
 
-    On a torus of the size of the maps; what wraps round falls on the first `height - 1` rows and `width - 1` columns,
-    which are no part of the image.
+    On a torus of at least the size of the maps; what wraps round falls on the first `height - 1` rows and `width - 1`
+    columns of it, or after the last of the maps, which are no part of the image.
 
     Args:
       filters: `[n_filters, height, width, channel]`.
@@ -120,24 +121,40 @@ class _Maps:
     """
 
     def __init__(self, filters: jax.Array, rows: int, columns: int):
-        self.rows, self.columns = rows, columns
+        self.shape = len(filters), rows, columns
         self._border = filters.shape[1] - 1, filters.shape[2] - 1
-        self._spectra = jnp.fft.rfft2(filters, s=(rows, columns), axes=(1, 2))  # [k, row, column, c]
+        self._torus = _fast_size(rows), _fast_size(columns)
+        self._spectra = jnp.fft.rfft2(jnp.moveaxis(filters, 3, 1), s=self._torus)  # [k, c, row, column]
 
     def draw(self, codes: jax.Array) -> jax.Array:
-        power = jnp.einsum("krsc,nrsk->nrsc", self._spectra, jnp.fft.rfft2(codes, axes=(1, 2)))
-        whole = jnp.fft.irfft2(power, s=(self.rows, self.columns), axes=(1, 2))
-        return whole[:, self._border[0] :, self._border[1] :]
+        power = jnp.einsum("kcrs,nkrs->ncrs", self._spectra, jnp.fft.rfft2(codes, s=self._torus))
+        whole = jnp.fft.irfft2(power, s=self._torus)
+        _, rows, columns = self.shape
+        return jnp.moveaxis(whole[:, :, self._border[0] : rows, self._border[1] : columns], 1, 3)
 
     def correlate(self, rest: jax.Array) -> jax.Array:
-        whole = jnp.pad(rest, ((0, 0), (self._border[0], 0), (self._border[1], 0), (0, 0)))
-        power = jnp.einsum("krsc,nrsc->nrsk", jnp.conj(self._spectra), jnp.fft.rfft2(whole, axes=(1, 2)))
-        return jnp.fft.irfft2(power, s=(self.rows, self.columns), axes=(1, 2))
+        borders = (0, 0), (0, 0), (self._border[0], 0), (self._border[1], 0)
+        whole = jnp.pad(jnp.moveaxis(rest, 3, 1), borders)
+        power = jnp.einsum("kcrs,ncrs->nkrs", jnp.conj(self._spectra), jnp.fft.rfft2(whole, s=self._torus))
+        _, rows, columns = self.shape
+        return jnp.fft.irfft2(power, s=self._torus)[:, :, :rows, :columns]
 
     def norm(self) -> jax.Array:
-        """At least that of the function squared: on the torus, exact; of the image, which is a part of it, less."""
-        gram = jnp.einsum("krsc,krsd->rscd", self._spectra, jnp.conj(self._spectra))
+        """At least that of the function squared: exact on the torus, of which maps and image are parts."""
+        gram = jnp.einsum("kcrs,kdrs->rscd", self._spectra, jnp.conj(self._spectra))
         return jnp.max(jnp.linalg.eigvalsh(gram)) * (1 + 64 * jnp.finfo(gram.real.dtype).eps)
+
+
+def _fast_size(n: int) -> int:
+    """The next number without a prime factor above 7, of which Fourier transforms are fast."""
+    while True:
+        rest = n
+        for factor in (2, 3, 5, 7):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return n
+        n += 1
 
 
 def _check_types(filters: jax.Array, other: jax.Array, name: str) -> None:

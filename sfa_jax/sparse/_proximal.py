@@ -105,7 +105,7 @@ def minimize(
         return codes, codes + over_codes((momentum - 1) / following) * change, following
 
     def steps(state: _State) -> _State:
-        left = jnp.minimum(_CHECK_EVERY, max_iter - jnp.max(state.n_iterations))
+        left = jnp.minimum(_CHECK_EVERY, max_iter - jnp.max(state.n_iterations, initial=0))
         # Signals that have ended move on with the others, and what they come to is dropped: a mask in each step costs
         # more than it saves.
         moving = jax.lax.fori_loop(0, left, step, state.moving)
