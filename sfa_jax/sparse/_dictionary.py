@@ -92,6 +92,7 @@ def update_dictionary(
     forgetting: float = 10.0,
     patience: int = 10,
     largest_cosine: float = 0.95,
+    replace: bool | jax.Array = True,
     tol: float = 1e-2,
     max_iter: int = 50,
 ) -> tuple[DictionaryState, DictionaryUpdate]:
@@ -116,6 +117,7 @@ def update_dictionary(
       patience: batches, at least 1.
       largest_cosine: between atoms, at which they count as copies; of 1 or more none does. Without `positive` an atom
         and its negative are copies too.
+      replace: whether any is replaced, a bool: False in the last batches leaves none that is a signal still.
       tol, max_iter: of `fista`; codes need not be exact while atoms move.
 
     Returns:
@@ -155,7 +157,7 @@ def update_dictionary(
     used = jnp.any((codes != 0) & (counted > 0)[:, None], axis=0)
     idle = jnp.where(used, 0, state.idle + 1)
     left = jnp.where(counted > 0, jnp.sum(jnp.square(rest), axis=1), -1)
-    gone = (idle >= patience) | _copies(atoms, largest_cosine, positive)
+    gone = ((idle >= patience) | _copies(atoms, largest_cosine, positive)) & replace
     atoms, gone = _replace(atoms, gone, x, left)
     stays = jnp.where(gone, 0, 1).astype(x.dtype)
     objective = 0.5 * jnp.sum(jnp.square(rest), axis=1) + jnp.asarray(alpha, x.dtype) * jnp.sum(jnp.abs(codes), axis=1)
@@ -194,7 +196,8 @@ def learn_dictionary(
 ) -> tuple[DictionaryState, DictionaryUpdate]:
     """Learns a dictionary from signals in memory, in passes over them in random order.
 
-    `update_dictionary` of batches; what is left of a pass after the last whole batch is left out of it.
+    `update_dictionary` of batches; what is left of a pass after the last whole batch is left out of it. Of several
+    passes the last one replaces no atoms.
 
     Args:
       key: of the first atoms and the order.
@@ -231,7 +234,10 @@ def learn_dictionary(
     size = min(batch_size, len(x))
     steps = len(x) // size
 
-    def one_update(state: DictionaryState, rows: jax.Array) -> tuple[DictionaryState, DictionaryUpdate]:
+    def one_update(
+        state: DictionaryState, batch: tuple[jax.Array, jax.Array]
+    ) -> tuple[DictionaryState, DictionaryUpdate]:
+        rows, replace = batch
         return update_dictionary(
             state,
             x[rows],
@@ -240,15 +246,20 @@ def learn_dictionary(
             forgetting=forgetting,
             patience=patience,
             largest_cosine=largest_cosine,
+            replace=replace,
             tol=tol,
             max_iter=max_iter,
         )
 
-    def one_pass(state: DictionaryState, key: jax.Array) -> tuple[DictionaryState, DictionaryUpdate]:
+    def one_pass(
+        state: DictionaryState, begun: tuple[jax.Array, jax.Array]
+    ) -> tuple[DictionaryState, DictionaryUpdate]:
+        key, replace = begun
         rows = jax.random.permutation(key, len(x))[: steps * size].reshape(steps, size)
-        return jax.lax.scan(one_update, state, rows)
+        return jax.lax.scan(one_update, state, (rows, jnp.broadcast_to(replace, steps)))
 
-    last, found = jax.lax.scan(one_pass, start, jax.random.split(order, n_passes))
+    replaces = (jnp.arange(n_passes) < n_passes - 1) | (n_passes == 1)
+    last, found = jax.lax.scan(one_pass, start, (jax.random.split(order, n_passes), replaces))
     return last, DictionaryUpdate(*(values.reshape(-1) for values in found))
 
 

@@ -17,7 +17,8 @@ class OMP(NamedTuple):
       support: int32 `[n_samples, n_nonzero_coefs]`, atoms in the order in which they were picked; -1 after the end.
       n_nonzero: int32 `[n_samples]`, how many were picked.
       residual: `[n_samples]`, squared norm of what is left of each signal.
-      path: `[n_samples, n_nonzero_coefs]`, the same after each pick, as if the pursuit had ended there.
+      path: `[n_samples, n_nonzero_coefs]`, the same after each pick, as if the pursuit had ended there; it
+        stays as it is after the end.
     """
 
     codes: jax.Array

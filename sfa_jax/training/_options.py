@@ -88,6 +88,7 @@ _SPARSE = {
     "dictionary.forgetting": _NOT_NEGATIVE,
     "dictionary.patience": _COUNT,
     "dictionary.largest_cosine": _POSITIVE,
+    "dictionary.replace_for": _SHARE,
 }
 _DRAWING = {
     **{f"decoder.{name}": allowed for name, allowed in _DECODER.items()},

@@ -51,6 +51,7 @@ class SparseCodingJob:
         self._options = config.dictionary.to_dict()
         self._n_atoms, self._alpha = self._options.pop("n_atoms"), self._options.pop("alpha")
         self.n_steps = steps_of(config.train, inputs.sampler)
+        self._replaces_until = self._options.pop("replace_for") * self.n_steps
         parts = list(zip(inputs.runs, inputs.splits, strict=True))
         self._is_held_out = [np.arange(len(run)) >= split.held_out_start for run, split in parts]
         self._held_out = [run.part(s.held_out_start, len(run)) for run, s in parts if s.held_out_start < len(run)]
@@ -93,7 +94,9 @@ class SparseCodingJob:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
         x, weight = self._signals.draw(key, batch.frames, batch.valid)
         learned = sparse.DictionaryState(dictionary=state.params["dictionary"], **state.opt_state)
-        learned, found = sparse.update_dictionary(learned, x, self._alpha, weight=weight, **self._options)
+        replace = state.step < self._replaces_until
+        options = {"weight": weight, "replace": replace, **self._options}
+        learned, found = sparse.update_dictionary(learned, x, self._alpha, **options)
         moments = learned._asdict()
         state = state._replace(step=state.step + 1, params={"dictionary": moments.pop("dictionary")}, opt_state=moments)
         seen = {"n_nonzero": found.n_nonzero, "gap": found.gap, "n_replaced": found.n_replaced}

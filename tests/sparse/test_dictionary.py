@@ -123,7 +123,11 @@ def test_copies_are_replaced(rng):
     both, found = sparse.update_dictionary(state, line.astype(np.float32), 0.1, positive=True)
     assert found.n_replaced == 0
     np.testing.assert_allclose(both.dictionary, state.dictionary, atol=1e-6)
-    assert sparse.update_dictionary(state, signals, 0.1, largest_cosine=1.0)[1].n_replaced == 0
+    for kept in ({"largest_cosine": 1.0}, {"replace": False}):
+        assert sparse.update_dictionary(state, signals, 0.1, **kept)[1].n_replaced == 0
+    _, found = sparse.learn_dictionary(KEY, line.astype(np.float32), 2, 0.1, n_passes=3, batch_size=10)
+    assert found.n_replaced[:6].sum() > 0
+    assert found.n_replaced[6:].sum() == 0  # none ends as the signal that replaced it
 
 
 def test_zeros_copies_and_broken_signals_end_finite(rng):

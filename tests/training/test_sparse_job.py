@@ -119,7 +119,7 @@ def test_updates_are_the_pure_functions(tiny, tmp_path, monkeypatch):
     train_and_evaluate(config, tmp_path)
     alpha, options = seen[0]
     assert alpha == 0.3
-    assert {"positive", "forgetting", "patience", "largest_cosine", "weight"} == options.keys()
+    assert {"positive", "forgetting", "patience", "largest_cosine", "weight", "replace"} == options.keys()
     job_config = tiny("frames")
     inputs = load_inputs(job_config)
     job = SparseCodingJob(job_config, inputs)

@@ -1,0 +1,437 @@
+"""Speed of sparse coding on CPU: matching pursuit, lasso codes and dictionaries, this library beside scikit-learn.
+
+    python benchmarks/sparse_coding.py [--parts omp lasso dictionary] [--rounds 5] [--plot PATH]
+    python benchmarks/sparse_coding.py --memory
+
+Each contestant lives in a process of its own, warmed up, so that compilation is not counted; they take turns, the
+others asleep; medians are printed. This library computes in float32. scikit-learn is given what it is fastest with,
+and one thread of BLAS a job: two make its small products no faster, and spin.
+
+  omp         10,000 signals of 64 features, 8 of 256 atoms in each, and noise: `jax.jit(sparse.omp)` of 8 atoms beside
+              the faster of `orthogonal_mp` and `orthogonal_mp_gram`, in float32 and float64; the Gram matrix and its
+              products with the signals are counted. The share of equal supports is printed.
+  lasso       codes of the same signals at alpha = 0.1: `jax.jit(sparse.fista)` of several `tol` beside `sparse_encode`
+              (coordinate descent, float32, one job and two) of several `max_iter`. The duality gap of a code over half
+              the squared norm of its signal is computed from the codes, in float64, for both; compared are the first
+              settings at which it is 1e-3, as the mean and as the largest of all signals. `--plot` draws all.
+  dictionary  100 atoms of 20,000 whitened patches of photographs, 12 x 12 pixels, from the same first atoms, in batches
+              of 256: passes of `sparse.learn_dictionary` until the objective of 5,000 other patches is at most that of
+              `MiniBatchDictionaryLearning` after 1, 2 and 5 passes (coordinate descent, one job or two, whichever is
+              faster, float64: in float32 it misses its own tolerance and takes twice as long; a pass of LARS is printed
+              beside). Codes of the other patches are `sparse.fista`'s for both.
+
+`--memory` codes and learns 100,000 signals, each in a process of its own, and prints the peaks.
+"""
+
+import argparse
+import functools
+import itertools
+import json
+import os
+import platform
+import resource
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks._contestants import PAUSE, Contestant, medians, serve
+
+N_SIGNALS, N_FEATURES, N_ATOMS, N_NONZERO = 10_000, 64, 256, 8
+NOISE = 0.1  # its deviation over that of the signals
+ALPHA = 0.1
+GAP = 1e-3
+TOLS = 1e-1, 3e-2, 1e-2, 3e-3, 2e-3, 1e-3, 3e-4, 1e-4, 1e-5
+MAX_ITERS = 2, 5, 10, 15, 18, 25, 50, 80  # in float32 the gap grows again after that
+TOLERANCE = 1e-5  # between the lowest objectives of lasso contestants, relative
+
+N_TRAIN, N_HELD_OUT, SIDE, N_PATCH_ATOMS = 20_000, 5_000, 12, 100
+PATCH_ALPHA = 2.0  # of patches of variance 1 a pixel: 6 % of a code is not 0
+BATCH = 256
+PASSES = 1, 2, 5
+N_FITS = 3  # of scikit-learn's, which take longest; this library's are as many as there are rounds
+WORSE = 0.01  # of an objective at equal passes, relative
+
+MEMORY_SIGNALS, MEMORY_LIMIT = 100_000, 1024  # MB
+
+
+def make_signals(n_signals=N_SIGNALS):
+    """A dictionary of norm 1 `[atom, feature]` and signals `[signal, feature]`, float32; a few at a time."""
+    rng = np.random.default_rng(0)
+    dictionary = rng.standard_normal((N_ATOMS, N_FEATURES))
+    dictionary /= np.linalg.norm(dictionary, axis=1, keepdims=True)
+    signals = np.empty((n_signals, N_FEATURES), np.float32)
+    for some in np.array_split(signals, n_signals // 1000):
+        codes = np.zeros((len(some), N_ATOMS))
+        support = rng.random(codes.shape).argsort(axis=1)[:, :N_NONZERO]
+        np.put_along_axis(codes, support, rng.standard_normal(support.shape), axis=1)
+        some[:] = codes @ dictionary + NOISE * np.sqrt(N_NONZERO / N_FEATURES) * rng.standard_normal(some.shape)
+    return dictionary.astype(np.float32), signals
+
+
+def make_patches():
+    """Patches to learn from and others, `[patch, pixel]`, and the first atoms."""
+    import jax
+
+    from sfa_jax import data, sparse
+
+    crops = {"held_out": 0, "n_crops": 8}
+    runs = data.load("photographs", image_size=128, greyscale=True, photographs=crops)
+    images = np.concatenate([run.frames for run in runs]).astype(np.float32) / 255
+    white = sparse.whiten_images(sparse.log_intensity(images))
+    patches = np.array(sparse.random_patches(jax.random.key(0), white, N_TRAIN + N_HELD_OUT, size=SIDE))
+    patches = patches.reshape(len(patches), -1)
+    patches -= patches.mean(axis=1, keepdims=True)
+    first = sparse.init_dictionary(jax.random.key(1), patches[:N_TRAIN], N_PATCH_ATOMS).dictionary
+    return {"train": patches[:N_TRAIN], "held_out": patches[N_TRAIN:], "first": np.asarray(first)}
+
+
+def objectives(codes, dictionary, signals, alpha):
+    """1/2 ||x - z D||^2 + alpha |z|_1 of each signal, and how much lower it may be, at most; both in float64."""
+    codes, dictionary, signals = (np.asarray(x, np.float64) for x in (codes, dictionary, signals))
+    rest = signals - codes @ dictionary
+    feasible = rest * np.minimum(1, alpha / np.abs(rest @ dictionary.T).max(axis=1))[:, None]
+    objective = 0.5 * np.sum(rest**2, axis=1) + alpha * np.sum(np.abs(codes), axis=1)
+    return objective, objective - np.sum(signals * feasible, axis=1) + 0.5 * np.sum(feasible**2, axis=1)
+
+
+# --- Contestants of codes: each gives `{setting: call}`, and a call returns codes `[signal, atom]` --------------------
+
+
+def omp(dictionary, signals):
+    from sfa_jax import sparse
+
+    return {N_NONZERO: compiled(sparse.omp, dictionary, signals, n_nonzero_coefs=N_NONZERO)}
+
+
+def fista(dictionary, signals):
+    from sfa_jax import sparse
+
+    return {tol: compiled(sparse.fista, dictionary, signals, alpha=ALPHA, tol=tol) for tol in TOLS}
+
+
+def compiled(function, dictionary, signals, **options):
+    import jax
+
+    run, arrays = jax.jit(functools.partial(function, **options)), jax.device_put((dictionary, signals))
+    return lambda: jax.block_until_ready(run(*arrays)).codes
+
+
+def orthogonal_mp(dictionary, signals, dtype):
+    from sklearn.linear_model import orthogonal_mp
+
+    atoms, x = dictionary.T.astype(dtype), signals.T.astype(dtype)
+    return {N_NONZERO: lambda: orthogonal_mp(atoms, x, n_nonzero_coefs=N_NONZERO, precompute=False).T}
+
+
+def orthogonal_mp_gram(dictionary, signals, dtype):
+    from sklearn.linear_model import orthogonal_mp_gram
+
+    atoms, x = dictionary.astype(dtype), signals.astype(dtype)
+    options = {"n_nonzero_coefs": N_NONZERO, "copy_Gram": False, "copy_Xy": False}
+    return {N_NONZERO: lambda: orthogonal_mp_gram(atoms @ atoms.T, (x @ atoms.T).T, **options).T}
+
+
+def lasso_cd(dictionary, signals, n_jobs, *max_iters):
+    from sklearn.decomposition import sparse_encode
+
+    options = {"algorithm": "lasso_cd", "alpha": ALPHA, "n_jobs": int(n_jobs)}
+    settings = map(int, max_iters or MAX_ITERS)
+    return {n: functools.partial(sparse_encode, signals, dictionary, max_iter=n, **options) for n in settings}
+
+
+# --- Contestants of dictionaries: each gives a call that returns seconds and dictionary after each pass ---------------
+
+
+def learn(patches, n_passes):
+    import jax
+
+    from sfa_jax import sparse
+
+    @jax.jit
+    def one_pass(key, train, state):
+        options = {"state": state, "n_passes": 1, "batch_size": BATCH}
+        return sparse.learn_dictionary(key, train, N_PATCH_ATOMS, PATCH_ALPHA, **options)[0]
+
+    train = jax.device_put(patches["train"])
+    first = sparse.init_dictionary(jax.random.key(1), train, N_PATCH_ATOMS)
+    keys = jax.random.split(jax.random.key(2), int(n_passes))
+
+    def call():
+        state, saw, start = first, [], time.perf_counter()
+        for key in keys:
+            state = jax.block_until_ready(one_pass(key, train, state))
+            saw.append((time.perf_counter() - start, np.asarray(state.dictionary)))
+        return saw
+
+    one_pass(keys[0], train, first)
+    return call
+
+
+def minibatch(patches, n_passes, algorithm, n_jobs):
+    from sklearn.decomposition import MiniBatchDictionaryLearning
+
+    patches = {name: x.astype(np.float64) for name, x in patches.items()}
+    options = {"fit_algorithm": algorithm, "batch_size": BATCH, "tol": 0, "max_no_improvement": None, "random_state": 0}
+    options |= {"alpha": PATCH_ALPHA, "max_iter": int(n_passes), "n_jobs": int(n_jobs)}
+
+    def call(train=patches["train"]):
+        saw, n_batches, start = [], -(-len(train) // BATCH), time.perf_counter()
+
+        def look(variables):
+            if (variables["i"] + 1) % n_batches == 0:
+                saw.append((time.perf_counter() - start, variables["dictionary"].copy()))
+
+        first = patches["first"].copy()  # it is learned in place
+        MiniBatchDictionaryLearning(N_PATCH_ATOMS, dict_init=first, callback=look, **options).fit(train)
+        return saw
+
+    call(patches["train"][:BATCH])
+    return call
+
+
+# --- Their processes --------------------------------------------------------------------------------------------------
+
+CODERS = {function.__name__: function for function in (omp, fista, orthogonal_mp, orthogonal_mp_gram, lasso_cd)}
+LEARNERS = {function.__name__: function for function in (learn, minibatch)}
+MEASURED = "omp", "fista", "learn_dictionary"
+
+
+def serve_one(name, folder):
+    """`name` is that of a contestant and its options, with commas between."""
+    warnings.simplefilter("ignore")  # that a code has not converged, for each
+    kind, *options = name.split(",")
+    if kind == "memory":
+        return serve(None, json.dumps(peaks(*options)))
+    if kind in LEARNERS:
+        call = LEARNERS[kind](dict(np.load(folder / "patches.npz")), *options)
+        return serve(lambda: save(folder / name, call()))
+    dictionary, signals = make_signals()
+    calls, result = CODERS[kind](dictionary, signals, *options), {}
+    for setting, call in calls.items():
+        codes = np.asarray(call())  # compiles
+        objective, gap = objectives(codes, dictionary, signals, ALPHA)
+        gap /= 0.5 * np.sum(np.square(signals, dtype=np.float64), axis=1)
+        result[setting] = {"mean": gap.mean(), "largest": gap.max(), "objective": objective.mean()}
+    np.save(folder / name, codes != 0)
+    turns = itertools.cycle(calls.values())
+    serve(lambda: next(turns)(), json.dumps(result))
+
+
+def save(path, saw):
+    elapsed, dictionaries = zip(*saw, strict=True)
+    np.savez(path, seconds=elapsed, dictionaries=np.array(dictionaries, np.float32))
+
+
+def peaks(name):
+    """Peak memory in MB before and after a function of many signals, and the seconds that it takes with compilation."""
+    import jax
+
+    from sfa_jax import sparse
+
+    dictionary, signals = jax.device_put(make_signals(MEMORY_SIGNALS))
+    run = {
+        "omp": lambda d, x: sparse.omp(d, x, n_nonzero_coefs=N_NONZERO),
+        "fista": lambda d, x: sparse.fista(d, x, ALPHA),
+        "learn_dictionary": lambda d, x: sparse.learn_dictionary(jax.random.key(0), x, len(d), ALPHA, n_passes=1),
+    }[name]
+    before, start = peak_megabytes(), time.perf_counter()
+    jax.block_until_ready(jax.jit(run)(dictionary, signals))
+    return before, peak_megabytes(), time.perf_counter() - start
+
+
+def peak_megabytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+# --- Comparisons: each prints a table, and returns lines of the summary -----------------------------------------------
+
+
+def start(names, folder):
+    command = [sys.executable, __file__, "--folder", str(folder), "--serve"]
+    return {name: Contestant([*command, name]) for name in names}
+
+
+def compare_omp(args, folder):
+    theirs = [f"{name},{dtype}" for name in ("orthogonal_mp", "orthogonal_mp_gram") for dtype in ("float32", "float64")]
+    median = medians(start(["omp", *theirs], folder), args.rounds)
+    supports = {name: np.load(folder / f"{name}.npy") for name in median}
+    print("omp                         milliseconds   over ours   equal supports")
+    for name, value in median.items():
+        equal = np.mean(np.all(supports[name] == supports["omp"], axis=1))
+        print(f"{name:26s} {1e3 * value:13.1f} {value / median['omp']:11.2f} {equal:16.2%}", flush=True)
+    best = min(theirs, key=median.get)
+    return [f"omp: {median[best] / median['omp']:.1f} x against {best}"]
+
+
+def compare_lasso(args, folder):
+    contestants = start(["fista", "lasso_cd,1"], folder)
+    needed = [first_setting(json.loads(contestants["lasso_cd,1"].result), size) for size in ("mean", "largest")]
+    contestants |= start([",".join(["lasso_cd,2", *dict.fromkeys(needed)])], folder)
+    found = [json.loads(contestant.result) for contestant in contestants.values()]
+    lowest = [min(row["objective"] for row in rows.values()) for rows in found[:2]]
+    if not abs(lowest[1] / lowest[0] - 1) < TOLERANCE:
+        raise SystemExit(f"the lowest objectives differ, {lowest}: no speed comparison.")
+    times = [[] for _ in found]
+    for _, position in itertools.product(range(args.rounds), range(max(map(len, found)))):
+        for contestant, rows, values in zip(contestants.values(), found, times, strict=True):
+            if position < len(rows):
+                time.sleep(PAUSE)
+                values.append(contestant.seconds())
+    for contestant in contestants.values():
+        contestant.close()
+    names = "sfa_jax fista", "sklearn lasso_cd", "sklearn, two jobs"
+    print("\nlasso                setting   milliseconds   mean gap   largest gap   objective")
+    for name, rows, values in zip(names, found, times, strict=True):
+        for (setting, row), value in zip(rows.items(), np.reshape(values, (args.rounds, -1)).T, strict=True):
+            row["seconds"] = np.median(value)
+            print(
+                f"{name:20s} {setting:>7s} {1e3 * row['seconds']:14.1f} {row['mean']:10.1e} {row['largest']:13.1e} "
+                f"{row['objective']:11.6f}",
+                flush=True,
+            )
+    if args.plot:
+        plot(dict(zip(names, found, strict=True)), args.plot)
+    lines = []
+    for size in ("mean", "largest"):
+        settings = [first_setting(rows, size) for rows in found]
+        ours, one, two = (rows[setting]["seconds"] for rows, setting in zip(found, settings, strict=True))
+        lines.append(
+            f"lasso, {size} gap at most {GAP}: {one / ours:.2f} x against one job, {two / ours:.2f} x against two "
+            f"(tol {settings[0]}, max_iter {settings[1]})"
+        )
+    return lines
+
+
+def first_setting(rows, size):
+    """From coarse to fine, at which the mean or the largest gap is small enough."""
+    return next(setting for setting, row in rows.items() if row[size] <= GAP)
+
+
+def plot(curves, path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    from matplotlib import ticker
+
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for (name, rows), colour, marker in zip(curves.items(), ("C0", "C1", "C3"), "osD", strict=True):
+        for size, style, face in (("mean", "-", colour), ("largest", ":", "white")):
+            x, y = ([row[key] for row in rows.values()] for key in ("seconds", size))
+            style = style if len(x) > 2 else ""  # two settings are no curve
+            axes.loglog(x, y, marker + style, color=colour, mfc=face, ms=5, lw=1.2, label=f"{name}: {size} gap")
+    axes.axhline(GAP, color="0.6", lw=0.8, zorder=0)
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
+    axes.set(xlabel="seconds", ylabel="duality gap / half the squared norm of the signal")
+    title = f"Lasso codes of {N_SIGNALS:,} signals, {N_FEATURES} features, {N_ATOMS} atoms, alpha = {ALPHA}"
+    axes.set_title(f"{title}\n{machine()}", fontsize=10)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def machine():
+    """What computes, for a title."""
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def compare_dictionary(args, folder):
+    patches = make_patches()
+    np.savez(folder / "patches.npz", **patches)
+    ours, *theirs = f"learn,{PASSES[-1]}", f"minibatch,{PASSES[-1]},cd,1", f"minibatch,{PASSES[-1]},cd,2"
+    turns = {ours: args.rounds} | dict.fromkeys(theirs, N_FITS) | {"minibatch,1,lars,1": 1}
+    contestants = start(turns, folder)
+    elapsed, dictionaries = {name: [] for name in contestants}, {}
+    for number in range(args.rounds):
+        for name, contestant in contestants.items():
+            if number < turns[name]:
+                time.sleep(PAUSE)
+                contestant.seconds()
+                found = np.load(folder / f"{name}.npz")
+                elapsed[name].append(found["seconds"])
+                dictionaries[name] = found["dictionaries"]
+    for contestant in contestants.values():
+        contestant.close()
+    print("\ndictionary            pass   seconds   objective of others   not 0")
+    print(f"first atoms              0         -{'':10s}{score(patches['first'], patches['held_out'])[0]:12.4f}")
+    reached, lines = {name: [] for name in contestants}, []
+    for name, values in elapsed.items():
+        for value, dictionary in zip(np.median(values, axis=0), dictionaries[name], strict=True):
+            objective, share = score(dictionary, patches["held_out"])
+            reached[name].append((value, objective))
+            print(f"{name:20s} {len(reached[name]):5d} {value:9.2f} {objective:21.4f} {share:7.1%}", flush=True)
+    best = min(theirs, key=lambda name: reached[name][-1][0])
+    for number in PASSES:
+        there, goal = reached[best][number - 1]
+        same = reached[ours][number - 1][1] / goal - 1
+        if not same <= WORSE:
+            raise SystemExit(f"the objective is {same:.1%} above scikit-learn's after {number}: no speed comparison.")
+        here = next((value for value, objective in reached[ours] if objective <= goal), np.inf)
+        lines.append(
+            f"dictionary, objective of pass {number} of {best}: {there / here:.1f} x ({here:.2f} s for {there:.2f}; at "
+            f"equal passes the objective is {same:+.2%})"
+        )
+    return lines
+
+
+def score(dictionary, held_out):
+    """The mean objective of codes, and the share of them that is not 0."""
+    import jax
+
+    from sfa_jax import sparse
+
+    codes = jax.jit(functools.partial(sparse.fista, alpha=PATCH_ALPHA, tol=1e-5))(dictionary, held_out).codes
+    return np.mean(objectives(codes, dictionary, held_out, PATCH_ALPHA)[0]), np.mean(np.asarray(codes) != 0)
+
+
+def compare_memory():
+    """A process for each; its peak is at least that of this one on Linux, so this one stays small."""
+    print(f"MB at peak, {MEMORY_SIGNALS} signals, {N_FEATURES} features, {N_ATOMS} atoms    before   after   seconds")
+    found = []
+    for name in MEASURED:
+        contestant = start([f"memory,{name}"], ".")[f"memory,{name}"]
+        contestant.close()
+        before, after, elapsed = json.loads(contestant.result)
+        print(f"{name:57s} {before:8.0f} {after:7.0f} {elapsed:9.1f}", flush=True)
+        found.append(after)
+    if not max(found) < MEMORY_LIMIT:
+        raise SystemExit(f"more than {MEMORY_LIMIT} MB.")
+
+
+PARTS = {"omp": compare_omp, "lasso": compare_lasso, "dictionary": compare_dictionary}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--plot", type=Path, help="a PNG of the gap of lasso codes against time")
+    parser.add_argument("--memory", action="store_true", help="peaks of memory, nothing else")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.serve:
+        return serve_one(args.serve, args.folder)
+    if args.memory:
+        return compare_memory()
+    for library in ("OPENBLAS", "MKL"):  # those of the contestants; XLA has threads of its own
+        os.environ[f"{library}_NUM_THREADS"] = "1"
+    print(machine())
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [line for part in args.parts for line in PARTS[part](args, Path(folder))]
+    print("\n" + "\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
