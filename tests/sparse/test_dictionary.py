@@ -1,6 +1,5 @@
 """Online dictionary learning: the update against a loop, recovery of planted atoms, scikit-learn's objective."""
 
-import functools
 import warnings
 
 import jax
@@ -11,6 +10,12 @@ import pytest
 from sfa_jax import sparse
 
 KEY = jax.random.key(0)
+update = jax.jit(
+    sparse.update_dictionary,
+    static_argnums=2,
+    static_argnames=("positive", "forgetting", "patience", "largest_cosine", "tol", "max_iter"),
+)
+learn = jax.jit(sparse.learn_dictionary, static_argnums=(2, 3), static_argnames=("n_passes", "batch_size"))
 
 
 def planted(rng, n_features, n_atoms, k, n, decibels=30.0):
@@ -46,9 +51,7 @@ def test_an_update_is_the_loop(rng):
         a, b = np.zeros((5, 5)), np.zeros((5, 6))
         for t, x in enumerate(signals.astype(np.float64).reshape(3, 8, 6), start=1):
             options = {"tol": 1e-9, "max_iter": 5000}
-            state, found = sparse.update_dictionary(
-                state, x, alpha, weight=weight, forgetting=forgetting, largest_cosine=2.0, **options
-            )
+            state, found = update(state, x, alpha, weight=weight, forgetting=forgetting, largest_cosine=2.0, **options)
             z = np.asarray(sparse.fista(d, x, alpha, **options).codes)
             share = weight / weight.sum()
             value = 0.5 * np.sum((x - z @ d) ** 2, 1) + alpha * np.abs(z).sum(1)
@@ -69,8 +72,7 @@ def test_an_update_is_the_loop(rng):
 def test_planted_atoms_are_found(seed):
     """64 features, 100 atoms, 4 of them a signal, 20,000 signals, 30 dB."""
     atoms, signals = planted(np.random.default_rng(seed), 64, 100, 4, 20_000)
-    learn = jax.jit(lambda key, x: sparse.learn_dictionary(key, x, 100, 0.2, n_passes=4))
-    state, found = learn(jax.random.key(seed), signals)
+    state, found = learn(jax.random.key(seed), signals, 100, 0.2, n_passes=4)
     assert recovered(state.dictionary, atoms) >= 0.95
     assert found.objective.shape == (312,)
     assert found.objective[-20:].mean() < found.objective[:20].mean()
@@ -88,7 +90,7 @@ def test_no_worse_than_scikit_learns_on_held_out_signals(rng):
             30, alpha=0.2, batch_size=100, max_iter=5, fit_algorithm="cd", dict_init=start, random_state=0, tol=0,
             max_no_improvement=None,
         ).fit(train)  # fmt: skip
-    state, _ = jax.jit(lambda x: sparse.learn_dictionary(KEY, x, 30, 0.2, n_passes=5, batch_size=100))(train)
+    state, _ = learn(KEY, train, 30, 0.2, n_passes=5, batch_size=100)
     assert objective(state.dictionary, held_out, 0.2) <= 1.01 * objective(
         theirs.components_.astype(np.float32), held_out, 0.2
     )
@@ -98,16 +100,16 @@ def test_unused_atoms_are_replaced(rng):
     atoms, signals = planted(rng, 8, 4, 1, 64)
     state = sparse.init_dictionary(KEY, signals, 4)
     state = state._replace(dictionary=jnp.concatenate([atoms[:3], np.zeros((1, 8), np.float32)]))
-    update = jax.jit(functools.partial(sparse.update_dictionary, alpha=0.05, patience=2, max_iter=200, tol=1e-4))
-    once, found = update(state, signals)
+    options = {"patience": 2, "max_iter": 200, "tol": 1e-4}
+    once, found = update(state, signals, 0.05, **options)
     assert found.n_replaced == 0
     assert once.idle[3] == 1
-    state, found = update(once, signals)
+    state, found = update(once, signals, 0.05, **options)
     assert found.n_replaced == 1
     assert state.idle[3] == 0
     assert state.code_moment[3, 3] == 0
     for _ in range(10):
-        state, found = update(state, signals)
+        state, found = update(state, signals, 0.05, **options)
     assert recovered(state.dictionary, atoms) == 1
     assert found.n_replaced == 0
 
@@ -117,15 +119,15 @@ def test_copies_are_replaced(rng):
     line = rng.standard_normal((30, 1)) * np.eye(4)[:1]
     signals = np.concatenate([line, 0.3 * np.eye(4)[1:2]]).astype(np.float32)
     state = sparse.init_dictionary(KEY, signals, 2)._replace(dictionary=jnp.array([[1.0, 0, 0, 0], [-1, 0, 0, 0]]))
-    replaced, found = sparse.update_dictionary(state, signals, 0.1)
+    replaced, found = update(state, signals, 0.1)
     assert found.n_replaced == 1
     np.testing.assert_allclose(replaced.dictionary[1], np.eye(4)[1], atol=1e-6)  # by what was coded worst
-    both, found = sparse.update_dictionary(state, line.astype(np.float32), 0.1, positive=True)
+    both, found = update(state, line.astype(np.float32), 0.1, positive=True)
     assert found.n_replaced == 0
     np.testing.assert_allclose(both.dictionary, state.dictionary, atol=1e-6)
     for kept in ({"largest_cosine": 1.0}, {"replace": False}):
-        assert sparse.update_dictionary(state, signals, 0.1, **kept)[1].n_replaced == 0
-    _, found = sparse.learn_dictionary(KEY, line.astype(np.float32), 2, 0.1, n_passes=3, batch_size=10)
+        assert update(state, signals, 0.1, **kept)[1].n_replaced == 0
+    _, found = learn(KEY, line.astype(np.float32), 2, 0.1, n_passes=3, batch_size=10)
     assert found.n_replaced[:6].sum() > 0
     assert found.n_replaced[6:].sum() == 0  # none ends as the signal that replaced it
 
@@ -133,31 +135,30 @@ def test_copies_are_replaced(rng):
 def test_zeros_copies_and_broken_signals_end_finite(rng):
     _, signals = planted(rng, 6, 5, 2, 40)
     for x in (np.zeros_like(signals), np.ones_like(signals), 1e20 * signals, 1e-20 * signals, signals[:2]):
-        state, found = sparse.learn_dictionary(KEY, x, 7, 0.1, n_passes=2, batch_size=10)
+        state, found = learn(KEY, x, 7, 0.1, n_passes=2, batch_size=10)
         assert np.isfinite(state.dictionary).all()
         assert (np.linalg.norm(state.dictionary, axis=1) <= 1 + 1e-5).all()
         assert np.isfinite(found.objective).all() or x.max() > 1e15
     state = sparse.init_dictionary(KEY, signals, 7)
     broken = np.where(np.arange(40)[:, None] % 4 == 0, np.nan, signals)
-    with_broken, found = sparse.update_dictionary(state, broken, 0.1)
-    without, _ = sparse.update_dictionary(state, signals[np.arange(40) % 4 != 0], 0.1)
+    with_broken, found = update(state, broken, 0.1, weight=np.ones(40, np.float32))
+    without, _ = update(state, signals, 0.1, weight=(np.arange(40) % 4 != 0).astype(np.float32))
     assert found.n_signals == 30
     np.testing.assert_allclose(with_broken.dictionary, without.dictionary, atol=1e-5)
-    nothing, found = sparse.update_dictionary(state, signals, 0.1, weight=np.zeros(40))
+    nothing, found = update(state, signals, 0.1, weight=np.zeros(40, np.float32))
     np.testing.assert_allclose(nothing.dictionary, state.dictionary, atol=1e-6)
     assert found.objective == 0
 
 
 def test_going_on_and_sharding_change_nothing(rng):
     _, signals = planted(rng, 6, 5, 2, 40)
-    update = jax.jit(functools.partial(sparse.update_dictionary, alpha=0.1))
     state = sparse.init_dictionary(KEY, signals, 5)
     mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-    here, there = update(state, signals), update(state, jax.device_put(signals, rows))
+    here, there = update(state, signals, 0.1), update(state, jax.device_put(signals, rows), 0.1)
     for one, other in zip(jax.tree.leaves(here), jax.tree.leaves(there), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
-    more, _ = sparse.learn_dictionary(KEY, signals, 5, 0.1, state=here[0], n_passes=3, batch_size=20)
+    more, _ = learn(KEY, signals, 5, 0.1, state=here[0], n_passes=3, batch_size=20)
     assert more.n_updates == 7
 
 
