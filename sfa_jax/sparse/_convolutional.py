@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from sfa_jax.sparse._blocks import in_blocks
+from sfa_jax.sparse._blocks import check_precision, in_blocks
 from sfa_jax.sparse._proximal import Lasso, check_lasso, minimize
 
 
@@ -22,7 +22,7 @@ def draw_maps(filters: ArrayLike, codes: ArrayLike) -> jax.Array:
       `[n, rows, columns, channel]`.
 
     Raises:
-      TypeError: they are not of one floating point type.
+      TypeError: they are not both float32, or both float64.
       ValueError: the shapes do not fit.
 
     References:
@@ -32,7 +32,7 @@ def draw_maps(filters: ArrayLike, codes: ArrayLike) -> jax.Array:
     [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
     """
     d, z = jnp.asarray(filters), jnp.asarray(codes)
-    _check_types(d, z, "codes")
+    check_precision("filters, codes", d, z)
     if d.ndim != 4 or z.ndim != 4 or z.shape[3] != d.shape[0] or z.shape[1] < d.shape[1] or z.shape[2] < d.shape[2]:
         raise ValueError(
             "filters, codes: expected [n_filters, height, width, channel] and [n, rows + height - 1, columns + width - "
@@ -59,7 +59,7 @@ def convolutional_fista(
     stop and the restart are those of `fista`, of each image.
 
     Args:
-      filters: `[n_filters, height, width, channel]`, floating point.
+      filters: `[n_filters, height, width, channel]`, float32 or float64.
       images: `[n, rows, columns, channel]`, of the same type, of any size.
       alpha, positive, tol, max_iter: as in `fista`.
       block_size: images that are coded at once, which bounds the memory: about ten times their maps.
@@ -68,7 +68,7 @@ def convolutional_fista(
       `Lasso` with codes `[n, rows + height - 1, columns + width - 1, n_filters]`.
 
     Raises:
-      TypeError: they are not of one floating point type.
+      TypeError: they are not both float32, or both float64.
       ValueError: the shapes do not fit, or an option is out of its range.
 
     References:
@@ -80,7 +80,7 @@ def convolutional_fista(
     [[2.0, 0.0]]
     """
     d, x = jnp.asarray(filters), jnp.asarray(images)
-    _check_types(d, x, "images")
+    check_precision("filters, images", d, x)
     if d.ndim != 4 or x.ndim != 4 or x.shape[3] != d.shape[3] or not d.size or not x.shape[1] * x.shape[2]:
         raise ValueError(
             "filters, images: expected [n_filters, height, width, channel] and [n, rows, columns, channel], none 0, "
@@ -155,8 +155,3 @@ def _fast_size(n: int) -> int:
         if rest == 1:
             return n
         n += 1
-
-
-def _check_types(filters: jax.Array, other: jax.Array, name: str) -> None:
-    if filters.dtype != other.dtype or not jnp.issubdtype(other.dtype, jnp.floating):
-        raise TypeError(f"filters, {name}: expected one floating point type, got {filters.dtype} and {other.dtype}")

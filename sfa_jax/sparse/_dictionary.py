@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from sfa_jax.sparse._blocks import check_precision
 from sfa_jax.sparse._lasso import fista
 
 
@@ -52,14 +53,14 @@ def init_dictionary(key: jax.Array, signals: ArrayLike, n_atoms: int) -> Diction
 
     Args:
       key: of the draw.
-      signals: `[n_samples, n_features]`, floating point, at least one.
+      signals: `[n_samples, n_features]`, float32 or float64, at least one.
       n_atoms: at least 1.
 
     Returns:
       The state before the first update.
 
     Raises:
-      TypeError: the signals are not floating point.
+      TypeError: the signals are not float32 or float64.
       ValueError: the shape is another, or there is no atom.
 
     >>> init_dictionary(jax.random.key(0), jnp.array([[0.0, 2.0]]), 1).dictionary.tolist()
@@ -201,7 +202,7 @@ def learn_dictionary(
 
     Args:
       key: of the first atoms and the order.
-      signals: `[n_samples, n_features]`, floating point.
+      signals: `[n_samples, n_features]`, float32 or float64.
       n_atoms: of the dictionary.
       alpha: weight of the l1 norm, a number of at least 0.
       state: to go on from; by default `init_dictionary`.
@@ -297,8 +298,7 @@ def _unit(rows: jax.Array) -> jax.Array:
 
 
 def _check_signals(x: jax.Array) -> jax.Array:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"signals: expected floating point, got {x.dtype}")
+    check_precision("signals", x)
     if x.ndim != 2 or not x.size:
         raise ValueError(f"signals: expected shape [n_samples, n_features], neither 0, got {x.shape}")
     return x

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from sfa_jax.sparse._blocks import check_precision
+
 _STEPS = 60  # of Levenberg and Marquardt
 _START_SIGMAS = 0.1, 0.18  # shares of the smaller side
 _SPECTRUM = 32  # samples a side of an atom's spectrum, at least
@@ -98,13 +100,13 @@ def fit_gabor(atoms: ArrayLike) -> Gabor:
     grating, and the centre within a side of the middle: envelopes may stand half outside the patch.
 
     Args:
-      atoms: `[n, height, width]`, floating point, at least 4 pixels a side; the mean belongs to the atom.
+      atoms: `[n, height, width]`, float32 or float64, at least 4 pixels a side; the mean belongs to the atom.
 
     Returns:
       `Gabor` of arrays `[n]`; r2 is nan where the atom is 0 or not finite.
 
     Raises:
-      TypeError: the atoms are not floating point.
+      TypeError: the atoms are not float32 or float64.
       ValueError: the shape is another.
 
     References:
@@ -117,8 +119,7 @@ def fit_gabor(atoms: ArrayLike) -> Gabor:
     [0.5, 0.2, 2.5, 1.0]
     """
     x = jnp.asarray(atoms)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"atoms: expected floating point, got {x.dtype}")
+    check_precision("atoms", x)
     if x.ndim != 3 or min(x.shape[1:]) < 4:
         raise ValueError(f"atoms: expected shape [n, height, width], at least 4 pixels a side, got {x.shape}")
     return jax.vmap(_fit_one)(x)

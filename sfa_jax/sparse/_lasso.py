@@ -28,7 +28,7 @@ def fista(
     signal that is not finite has a code of nan.
 
     Args:
-      dictionary: `[n_atoms, n_features]`, floating point.
+      dictionary: `[n_atoms, n_features]`, float32 or float64.
       signals: `[n_samples, n_features]`, of the same type.
       alpha: weight of the l1 norm, a number of at least 0; at 0 the bound is the objective itself.
       positive: codes of at least 0.
@@ -41,7 +41,7 @@ def fista(
       `Lasso`.
 
     Raises:
-      TypeError: they are not of one floating point type.
+      TypeError: they are not both float32, or both float64.
       ValueError: the shapes do not fit, or an option is out of its range.
 
     References:

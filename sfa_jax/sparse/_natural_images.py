@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from sfa_jax.sparse._blocks import check_precision
+
 
 def log_intensity(images: ArrayLike, *, offset: float = 1 / 255) -> jax.Array:
     """Light as the eye's receptors tell it: equal ratios become equal differences.
@@ -74,14 +76,14 @@ def whiten_images(images: ArrayLike, *, cutoff: float = 0.4) -> jax.Array:
     `whitening_filter` of each channel, of the image and its mirror images beside it, so that opposite ends do not meet.
 
     Args:
-      images: `[..., height, width, channel]`, floating point, of `log_intensity` as a rule.
+      images: `[..., height, width, channel]`, float32 or float64, of `log_intensity` as a rule.
       cutoff: as in `whitening_filter`.
 
     Returns:
       Of the shape of the images; 0 where all pixels of a channel are equal.
 
     Raises:
-      TypeError: the images are not floating point.
+      TypeError: the images are not float32 or float64.
       ValueError: there are fewer than three axes, or the cut-off is out of its range.
 
     References:
@@ -168,8 +170,7 @@ def tile_patches(images: ArrayLike, *, size: int | tuple[int, int]) -> jax.Array
 
 def _check_images(images: ArrayLike) -> jax.Array:
     x = jnp.asarray(images)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"images: expected floating point, got {x.dtype}")
+    check_precision("images", x)
     if x.ndim < 3 or not x.size:
         raise ValueError(f"images: expected shape [..., height, width, channel], none 0, got {x.shape}")
     return x

@@ -58,7 +58,7 @@ def omp(
     zeros, more non-zeros than the rank). A signal that is not finite has a code of nan.
 
     Args:
-      dictionary: `[n_atoms, n_features]`, floating point.
+      dictionary: `[n_atoms, n_features]`, float32 or float64.
       signals: `[n_samples, n_features]`, of the same type.
       n_nonzero_coefs: atoms of a code at most, 1 to the smaller side of the dictionary; by default a tenth of the
         features, or with `tol` as many as there can be.
@@ -70,7 +70,7 @@ def omp(
       `OMP`.
 
     Raises:
-      TypeError: they are not of one floating point type.
+      TypeError: they are not both float32, or both float64.
       ValueError: the shapes do not fit, or an option is out of its range.
 
     References:

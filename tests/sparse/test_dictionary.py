@@ -184,5 +184,5 @@ def test_bad_arguments(call, message):
 
 
 def test_whole_numbers_are_no_signals():
-    with pytest.raises(TypeError, match="signals: expected floating point"):
+    with pytest.raises(TypeError, match="signals: expected float32 or float64"):
         sparse.init_dictionary(KEY, jnp.ones((5, 4), jnp.int32), 2)

@@ -129,5 +129,7 @@ def test_bad_arguments(call, message):
 
 def test_whole_numbers_are_no_light():
     for call in (sparse.log_intensity, sparse.whiten_images, sparse.fit_gabor):
-        with pytest.raises(TypeError, match="expected floating point"):
+        with pytest.raises(TypeError, match=r"expected floating point|expected float32 or float64"):
             call(jnp.ones((2, 6, 6), jnp.int32))
+    with pytest.raises(TypeError, match="images: expected float32 or float64, got float16"):
+        sparse.whiten_images(jnp.ones((6, 6, 1), jnp.float16))

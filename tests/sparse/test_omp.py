@@ -101,7 +101,7 @@ def test_orthonormal_atoms_and_a_signal_that_is_no_number(rng):
         (lambda d, x: sparse.omp(d, x, n_nonzero_coefs=5), ValueError, "n_nonzero_coefs: expected 1 to 4"),
         (lambda d, x: sparse.omp(d, x, block_size=0), ValueError, "block_size: expected at least 1"),
         (lambda d, x: sparse.omp(d, x, tol=-1.0), ValueError, "tol: expected at least 0"),
-        (lambda d, x: sparse.omp(d, x.astype(int)), TypeError, "expected one floating point type"),
+        (lambda d, x: sparse.omp(d, x.astype(int)), TypeError, "expected float32 or float64, the same of both"),
     ],
 )
 def test_bad_arguments(call, error, message):
