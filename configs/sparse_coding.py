@@ -70,7 +70,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.dictionary.forgetting = 10.0  # weight of codes s steps old at step t: ((t - s) / t)^forgetting
     config.dictionary.patience = 10  # steps after which an atom that none used is replaced
     config.dictionary.largest_cosine = 0.95  # between atoms, at which one is replaced
-    config.dictionary.replace_for = 0.8  # share of the steps, so that none ends as the signal that replaced it
+    config.dictionary.replace_steps = 600  # the first ones, so that no atom ends as the signal that replaced it
 
     config.train = ConfigDict()
     config.train.steps = 800
@@ -94,7 +94,7 @@ def get_config(arg: str = "") -> ConfigDict:
         config.dictionary.alpha = 0.9
         config.signals.centre = False
         config.signals.contrast_floor = 0.0
-        config.train.steps = 400
+        config.train.steps, config.dictionary.replace_steps = 400, 300
     if "time_series" in chosen:
         _plain(config, "windows")
         config.data.path = "bikes.mp4"
@@ -104,14 +104,14 @@ def get_config(arg: str = "") -> ConfigDict:
         config.data.batch_size = 4
         config.signals.number = 128
         config.dictionary.n_atoms = 64
-        config.train.steps = 400
+        config.train.steps, config.dictionary.replace_steps = 400, 300
     if "smoke" in chosen:
         config.data.image_size = 24
         config.data.photographs.n_crops = config.data.photographs.n_held_out_crops = 4
         config.data.digit_film.n_frames = 120
         config.data.batch_size = 8
         config.signals.size = 8
-        config.dictionary.n_atoms = 12
+        config.dictionary.n_atoms, config.dictionary.replace_steps = 12, 15
         config.train.steps, config.train.evaluate_every, config.train.steps_per_dispatch = 20, 10, 5
         if "time_series" in chosen:
             config.data.clip_length, config.data.batch_size, config.signals.number = 8, 2, 16

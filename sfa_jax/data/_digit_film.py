@@ -65,14 +65,19 @@ def digit_film(
     smooth = _smooth(rng, n_frames, n_digits, period)
     weights = np.maximum(0, smooth - np.quantile(smooth, 1 - share, axis=0)).astype(np.float32)
     frames = np.tensordot(weights, pictures[chosen], axes=1)
-    brightest = frames.max() or 1
+    brightest = frames.max()
+    if not brightest > 0:
+        raise InputError(
+            f"digit_film.period: over {n_frames} frames no weight changes; lower the period of {period:g} frames, or "
+            "give more frames"
+        )
     frames, weights = np.rint(frames * (255 / brightest)).astype(np.uint8)[..., None], weights / brightest
     truth = {f"weight_{k}": weights[:, k] for k in range(n_digits)}
     return [Run(frames, "film of digits", np.arange(n_frames, dtype=np.int64), truth)]
 
 
 def _smooth(rng: np.random.Generator, n_frames: int, n: int, period: float) -> np.ndarray:
-    """Gaussian noise `[n_frames, n]` with nothing faster than about two thirds of a period."""
+    """Gaussian noise `[n_frames, n]` that cross 0 twice a period on average."""
     f = np.fft.rfftfreq(n_frames)[:, None] * period
-    spectrum = rng.standard_normal((2, len(f), n)) * np.exp(-0.5 * f**2)
+    spectrum = rng.standard_normal((2, len(f), n)) * np.exp(-0.25 * f**2)
     return np.fft.irfft(spectrum[0] + 1j * spectrum[1], n=n_frames, axis=0)

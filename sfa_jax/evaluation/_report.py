@@ -116,8 +116,8 @@ def _unused_atoms(summary: Mapping[str, float]) -> list[str]:
     if used >= 0.5 * size:
         return []
     return [
-        f"UNUSED: {used:.0f} of the {size:.0f} atoms are in the code of any held-out signal; lower dictionary.alpha or "
-        "dictionary.n_atoms."
+        f"UNUSED: only {used:.0f} of the {size:.0f} atoms are in the code of some held-out signal; lower "
+        "dictionary.alpha or dictionary.n_atoms."
     ]
 
 

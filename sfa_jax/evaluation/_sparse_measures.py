@@ -34,7 +34,7 @@ class Pursuit(NamedTuple):
 
     Attributes:
       left: `[n_signals, k]`, squared norm after 1, 2, ..., k atoms over that of the signal; nan where it is 0.
-      elbow: how many atoms are enough, by `elbow` of the median.
+      elbow: how many atoms there are where the median bends most, from no atom to k: it depends on k, too.
     """
 
     left: np.ndarray
@@ -69,13 +69,16 @@ def principal_dictionary(signals: np.ndarray, n_atoms: int) -> tuple[np.ndarray,
     return mean.astype(np.float32), vectors[:, order].T.astype(np.float32)
 
 
-def coding_measures(dictionary: np.ndarray, signals: np.ndarray, alpha: float, *, positive: bool) -> dict[str, float]:
+def coding_measures(
+    dictionary: np.ndarray, signals: np.ndarray, alpha: float, *, positive: bool, mean: np.ndarray | None = None
+) -> dict[str, float]:
     """How well lasso codes of held-out signals do, and how sparse they are.
 
     Args:
       dictionary: `[n_atoms, n_features]`.
       signals: `[n, n_features]`.
       alpha, positive: of the codes.
+      mean: `[n_features]`, taken from the signals before they are coded, and free; none by default.
 
     Returns:
       `objective` (mean of 1/2 ||x - z D||^2 + alpha |z|_1), `objective_gap` (it is too high by at most), `left` (share
@@ -83,36 +86,44 @@ def coding_measures(dictionary: np.ndarray, signals: np.ndarray, alpha: float, *
       of all numbers of the codes, `lifetime_sparseness` and `population_sparseness` (means over atoms and signals that
       are active).
     """
-    measure = jax.jit(functools.partial(_measure_codes, alpha=alpha, positive=positive))
-    found = measure(dictionary, signals)
+    mean = np.zeros(signals.shape[1], signals.dtype) if mean is None else mean
+    found = _measure_codes(dictionary, signals, mean, np.float32(alpha), positive)
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
 
-def _measure_codes(dictionary: jax.Array, signals: jax.Array, *, alpha: float, positive: bool) -> dict[str, jax.Array]:
-    solved = sparse.fista(dictionary, signals, alpha, positive=positive, tol=1e-4)
-    codes, rest = solved.codes, signals - jnp.matmul(solved.codes, dictionary)
+@functools.partial(jax.jit, static_argnames="positive")
+def _measure_codes(
+    dictionary: jax.Array, signals: jax.Array, mean: jax.Array, alpha: jax.Array, positive: bool
+) -> dict[str, jax.Array]:
+    x = signals - mean[None]
+    solved = sparse.fista(dictionary, x, alpha, positive=positive, tol=1e-4)
+    codes, rest = solved.codes, x - jnp.matmul(solved.codes, dictionary)
     total, left = jnp.sum(jnp.square(signals)), jnp.sum(jnp.square(rest))
     objective = (0.5 * left + alpha * jnp.sum(jnp.abs(codes))) / len(signals)
-    return {
+    found = {
         "objective": objective,
         "objective_gap": jnp.mean(solved.gap),
         "left": left / jnp.where(total > 0, total, jnp.nan),
         "n_nonzero": jnp.mean(sparse.l0_norm(codes, axis=1).astype(jnp.float32)),
         "used_atoms": sparse.cardinality(codes).astype(jnp.float32),
         "kurtosis": sparse.kurtosis(codes),
-        "lifetime_sparseness": jnp.nanmean(sparse.lifetime_sparseness(codes)),
-        "population_sparseness": jnp.nanmean(sparse.population_sparseness(codes)),
     }
+    if len(codes) > 1:
+        found["lifetime_sparseness"] = jnp.nanmean(sparse.lifetime_sparseness(codes))
+    if codes.shape[1] > 1:
+        found["population_sparseness"] = jnp.nanmean(sparse.population_sparseness(codes))
+    return found
 
 
-def pursuit(dictionary: np.ndarray, signals: np.ndarray, most: int) -> Pursuit:
-    """Orthogonal matching pursuit of signals, with up to so many atoms."""
+def pursuit(dictionary: np.ndarray, signals: np.ndarray, most: int, mean: np.ndarray | None = None) -> Pursuit:
+    """Orthogonal matching pursuit of signals, with up to so many atoms; of what is left without a mean, if given."""
     most = max(1, min(most, *dictionary.shape))
-    path = np.asarray(jax.jit(lambda d, x: sparse.omp(d, x, n_nonzero_coefs=most).path)(dictionary, signals))
+    x = signals if mean is None else signals - mean
+    path = np.asarray(jax.jit(lambda d, x: sparse.omp(d, x, n_nonzero_coefs=most).path)(dictionary, x))
     power = np.sum(np.square(signals, dtype=np.float64), axis=1, keepdims=True)
     left = np.divide(path, power, out=np.full(path.shape, np.nan), where=power > 0)
     middle = np.nanmedian(left, axis=0) if np.isfinite(left).any() else np.zeros(most)
-    return Pursuit(left, elbow(middle) + 1)
+    return Pursuit(left, max(1, elbow([1.0, *middle])))
 
 
 def sinusoids(n: int) -> np.ndarray:
@@ -122,11 +133,15 @@ def sinusoids(n: int) -> np.ndarray:
 
 
 def pixel_series(frames: np.ndarray, most: int = _PIXELS) -> np.ndarray:
-    """Series `[time, n]` in [0, 1] of pixels spread evenly over frames `[time, height, width, channel]` uint8."""
+    """Series `[time, n]` in [0, 1] of pixels spread evenly over frames `[time, height, width, channel]` uint8.
+
+    Of pixels that change, if any do.
+    """
     flat = frames.reshape(len(frames), -1)
     step = max(1, flat.shape[1] // most)
-    chosen = flat[:, step // 2 :: step][:, :most].astype(np.float32) / 255
-    return chosen[:, chosen.std(axis=0) > 0] if (chosen.std(axis=0) > 0).any() else chosen
+    chosen = flat[:, step // 2 :: step][:, :most]
+    changes = chosen.max(axis=0) > chosen.min(axis=0)
+    return (chosen[:, changes] if changes.any() else chosen).astype(np.float32) / 255
 
 
 def series_pursuit(series: np.ndarray, most: int = 96) -> tuple[Pursuit, np.ndarray]:

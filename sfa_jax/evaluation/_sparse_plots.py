@@ -58,7 +58,7 @@ def plot_atoms(
         shown = min(len(atoms), n)
         axes = part.subplots(rows, columns, squeeze=False)
         like = marks.get(name)
-        share = f"; {100 * np.mean(like):.0f} % like simple cells (framed)" if like is not None else ""
+        share = f"; {100 * np.mean(like):.0f} % of all like simple cells (framed)" if like is not None else ""
         some = f"{shown} of {len(atoms)}" if shown < len(atoms) else f"{shown}"
         part.suptitle(f"{name}: {some} atoms{share}", fontsize=11)
         for k, axis in enumerate(axes.ravel()):
@@ -144,7 +144,8 @@ def plot_pursuit(folder: Path, pursuits: Mapping[str, Pursuit], name: str, title
     figure, axis = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
     for (label, found), colour in zip(pursuits.items(), ("tab:orange", "0.45", "tab:blue"), strict=False):
         numbers = np.arange(1, found.left.shape[1] + 1)
-        low, middle, high = np.nanquantile(found.left, [0.25, 0.5, 0.75], axis=0)
+        left = found.left if np.isfinite(found.left).any() else np.zeros_like(found.left)
+        low, middle, high = np.nanquantile(left, [0.25, 0.5, 0.75], axis=0)
         axis.plot(numbers, middle, color=colour, label=label)
         axis.fill_between(numbers, low, high, color=colour, alpha=0.2, linewidth=0)
         k = found.elbow

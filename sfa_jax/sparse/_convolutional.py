@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from sfa_jax.sparse._blocks import check_precision, in_blocks
+from sfa_jax.sparse._blocks import in_blocks
+from sfa_jax.sparse._checks import check_precision
 from sfa_jax.sparse._proximal import Lasso, check_lasso, minimize
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from sfa_jax.sparse._blocks import check_precision
+from sfa_jax.sparse._checks import check_precision
 from sfa_jax.sparse._lasso import fista
 
 
@@ -105,17 +105,17 @@ def update_dictionary(
 
     An atom that no signal of the last `patience` batches used, and the later of two that point the same way, is
     replaced by the signal that is coded worst. A statistic of the batch: signals sharded over devices count as one.
-    Signals that are not finite are left out.
+    Signals that are not finite, or too large for their squares to be, are left out; a batch of none changes nothing.
 
     Args:
       state: from `init_dictionary`, or an update before.
       signals: `[n_samples, n_features]`, of the dictionary's type.
       alpha: weight of the l1 norm, a number of at least 0.
-      weight: `[n_samples]`, at least 0, how much each signal counts; by default 1.
+      weight: `[n_samples]`, how much each signal counts; by default 1. What is not above 0 counts for nothing.
       positive: codes of at least 0.
       forgetting: how fast old codes, of atoms that have changed since, lose their weight: that of update s after t is
         (s / t)^forgetting. 0 weighs all alike.
-      patience: batches, at least 1.
+      patience: batches, at least 1; with batches of few signals, or rare atoms, take more.
       largest_cosine: between atoms, at which they count as copies; of 1 or more none does. Without `positive` an atom
         and its negative are copies too.
       replace: whether any is replaced, a bool: False in the last batches leaves none that is a signal still.
@@ -142,24 +142,29 @@ def update_dictionary(
     given = jnp.ones(len(x), x.dtype) if weight is None else jnp.asarray(weight, x.dtype)
     if given.shape != (len(x),):
         raise ValueError(f"weight: expected shape [{len(x)}], a number for each signal, got {given.shape}")
-    finite = jnp.isfinite(x).all(axis=1)
-    counted, x = jnp.where(finite, given, 0), jnp.where(finite[:, None], x, 0)
+    usable = jnp.isfinite(jnp.sum(jnp.square(x), axis=1)) & (given > 0) & jnp.isfinite(given)
+    counted, x = jnp.where(usable, given, 0), jnp.where(usable[:, None], x, 0)
+    any_counts = jnp.any(usable)
+    one = any_counts.astype(jnp.int32)
     found = fista(state.dictionary, x, alpha, positive=positive, tol=tol, max_iter=max_iter, block_size=len(x))
     codes, rest = found.codes, x - jnp.matmul(found.codes, state.dictionary)
     share = counted / jnp.maximum(jnp.sum(counted), jnp.finfo(x.dtype).tiny)
 
-    t = state.n_updates + 1
-    kept = (1 - 1 / t.astype(x.dtype)) ** forgetting
+    t = state.n_updates + one  # of nothing nothing is learned, nor forgotten
+    kept = jnp.where(any_counts, (1 - 1 / jnp.maximum(t, 1).astype(x.dtype)) ** forgetting, 1)
     weighted = codes * share[:, None]
     code_moment = kept * state.code_moment + jnp.matmul(weighted.T, codes)
     cross_moment = kept * state.cross_moment + jnp.matmul(weighted.T, x)
-    atoms = _each_in_turn(state.dictionary, code_moment, cross_moment)
+    moved = jnp.where(any_counts, _each_in_turn(state.dictionary, code_moment, cross_moment), state.dictionary)
 
-    used = jnp.any((codes != 0) & (counted > 0)[:, None], axis=0)
-    idle = jnp.where(used, 0, state.idle + 1)
-    left = jnp.where(counted > 0, jnp.sum(jnp.square(rest), axis=1), -1)
-    gone = ((idle >= patience) | _copies(atoms, largest_cosine, positive)) & replace
-    atoms, gone = _replace(atoms, gone, x, left)
+    used = jnp.any((codes != 0) & usable[:, None], axis=0)
+    idle = jnp.where(used, 0, state.idle + one)
+    left = jnp.where(usable, jnp.sum(jnp.square(rest), axis=1), -1)
+    unused = idle >= patience
+    gone = (unused | _copies(moved, unused, largest_cosine, positive)) & replace
+    atoms, gone = _replace(moved, gone, x, left)
+    # What those that are gone drew is no longer asked of the others.
+    cross_moment = cross_moment - jnp.matmul(code_moment * gone[None].astype(x.dtype), moved)
     stays = jnp.where(gone, 0, 1).astype(x.dtype)
     objective = 0.5 * jnp.sum(jnp.square(rest), axis=1) + jnp.asarray(alpha, x.dtype) * jnp.sum(jnp.abs(codes), axis=1)
     following = DictionaryState(
@@ -173,7 +178,7 @@ def update_dictionary(
         objective=jnp.sum(share * objective),
         n_nonzero=jnp.sum(share * jnp.sum(codes != 0, axis=1).astype(x.dtype)),
         gap=jnp.sum(share * found.gap),
-        n_signals=jnp.sum(counted > 0, dtype=jnp.int32),
+        n_signals=jnp.sum(usable, dtype=jnp.int32),
         n_replaced=jnp.sum(gone, dtype=jnp.int32),
     )
     return following, seen
@@ -274,11 +279,16 @@ def _each_in_turn(atoms: jax.Array, code_moment: jax.Array, cross_moment: jax.Ar
     return jax.lax.fori_loop(0, len(atoms), one, atoms)
 
 
-def _copies(atoms: jax.Array, largest_cosine: float, positive: bool) -> jax.Array:
-    """Which atoms point where an earlier one does, bool `[n_atoms]`."""
+def _copies(atoms: jax.Array, unused: jax.Array, largest_cosine: float, positive: bool) -> jax.Array:
+    """Which atoms point where an earlier one does that is used and no copy itself, bool `[n_atoms]`."""
     unit = _unit(atoms)
     cosine = jnp.matmul(unit, unit.T)
-    return jnp.any(jnp.tril((cosine if positive else jnp.abs(cosine)) > largest_cosine, -1), axis=1)
+    near = jnp.tril((cosine if positive else jnp.abs(cosine)) > largest_cosine, -1)
+
+    def one(j: jax.Array, copies: jax.Array) -> jax.Array:
+        return copies.at[j].set(jnp.any(near[j] & ~copies & ~unused))
+
+    return jax.lax.fori_loop(0, len(atoms), one, jnp.zeros(len(atoms), bool))
 
 
 def _replace(atoms: jax.Array, gone: jax.Array, x: jax.Array, left: jax.Array) -> tuple[jax.Array, jax.Array]:

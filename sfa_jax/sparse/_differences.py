@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from sfa_jax.sparse._checks import floating
+
 BoxKind = Literal["temporal", "spatial"]
 BOX_KINDS = ("temporal", "spatial")
 
@@ -17,7 +19,7 @@ def temporal_difference(x: ArrayLike, *, lag: int = 1, axis: int = 0) -> jax.Arr
     Delta_t = |x_t - x_{t - lag}|,  t from lag on: the first frames, which have nothing before them, are left out
 
     Args:
-      x: time along the axis.
+      x: time along the axis, floating point.
       lag: frames, at least 1 and below the length.
       axis: of time.
 
@@ -25,6 +27,7 @@ def temporal_difference(x: ArrayLike, *, lag: int = 1, axis: int = 0) -> jax.Arr
       As x, but `lag` frames shorter.
 
     Raises:
+      TypeError: x is not floating point.
       ValueError: the lag is out of its range.
 
     References:
@@ -33,7 +36,7 @@ def temporal_difference(x: ArrayLike, *, lag: int = 1, axis: int = 0) -> jax.Arr
     >>> temporal_difference(jnp.array([1.0, 4.0, 2.0])).tolist()
     [3.0, 2.0]
     """
-    x = jnp.moveaxis(jnp.asarray(x), axis, 0)
+    x = jnp.moveaxis(floating("x", x), axis, 0)
     if not 1 <= lag < len(x):
         raise ValueError(f"lag: expected 1 to {len(x) - 1}, below the length of axis {axis}, got {lag}")
     return jnp.moveaxis(jnp.abs(x[lag:] - x[:-lag]), 0, axis)
@@ -45,19 +48,20 @@ def spatial_difference(x: ArrayLike, *, axis: int = -1) -> jax.Array:
     d_i = x_{i + 1} - x_i
 
     Args:
-      x: pixels along the axis, at least 2.
+      x: pixels along the axis, at least 2, floating point.
       axis: -1 for x, -2 for y of an image `[..., height, width]`.
 
     Returns:
       As x, but one shorter along the axis.
 
     Raises:
+      TypeError: x is not floating point.
       ValueError: there are fewer than two pixels.
 
     >>> spatial_difference(jnp.array([1.0, 4.0, 2.0])).tolist()
     [3.0, -2.0]
     """
-    x = jnp.asarray(x)
+    x = floating("x", x)
     if x.shape[axis] < 2:
         raise ValueError(f"x: expected at least two pixels along axis {axis}, got shape {x.shape}")
     return jnp.diff(x, axis=axis)
@@ -120,10 +124,7 @@ def box_difference(x: ArrayLike, window: int, *, kind: BoxKind = "temporal", axi
     >>> box_difference(jnp.array([1.0, 1.0, 4.0]), 3).tolist()
     [0.0, 0.0, 4.5]
     """
-    n, x = _neighbours(window, kind), jnp.asarray(x)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"x: expected floating point, got {x.dtype}")
-    x = jnp.moveaxis(x, axis, 0)
+    n, x = _neighbours(window, kind), jnp.moveaxis(floating("x", x), axis, 0)
     if not len(x):
         raise ValueError(f"x: expected at least one number along axis {axis}, got shape {x.shape}")
     x = x - x[:1]  # a constant is 0 from here on, without rounding

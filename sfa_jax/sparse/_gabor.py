@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from sfa_jax.sparse._blocks import check_precision
+from sfa_jax.sparse._checks import Size, check_precision, pair
 
 _STEPS = 60  # of Levenberg and Marquardt
 _START_SIGMAS = 0.1, 0.18  # shares of the smaller side
@@ -49,15 +49,22 @@ class Gabor(NamedTuple):
         return 4 * self.sigma_along * self.frequency
 
     @property
-    def oddness(self) -> jax.Array:
-        """|sin(phase)|: 0 of an even function, 1 of an odd one."""
-        return jnp.abs(jnp.sin(self.phase))
+    def odd_share(self) -> jax.Array:
+        """The odd part's share of the function's power: 0 of a bar or a blob, 1 of an edge.
+
+        sin^2(phase) (1 - e) / (sin^2(phase) (1 - e) + cos^2(phase) (1 + e)),  e = exp(-(2 pi frequency sigma_along)^2)
+        """
+        e = jnp.exp(-((2 * math.pi * self.frequency * self.sigma_along) ** 2))
+        odd, even = jnp.sin(self.phase) ** 2 * (1 - e), jnp.cos(self.phase) ** 2 * (1 + e)
+        return odd / jnp.maximum(odd + even, jnp.finfo(jnp.float32).tiny)
 
     @property
     def orientation_bandwidth(self) -> jax.Array:
-        """Full width at half height of the tuning to orientation, in radians; pi where it answers to all."""
-        half = math.sqrt(2 * math.log(2)) / (2 * math.pi * self.sigma_across * self.frequency)
-        return 2 * jnp.arctan(half)
+        """Full width at half height of the tuning to orientation, in radians; pi where it answers to all.
+
+        Of gratings of the function's own frequency along its wave vector; what answers at another one is left out.
+        """
+        return 2 * jnp.arctan2(math.sqrt(2 * math.log(2)), 2 * math.pi * self.sigma_across * self.frequency)
 
     @property
     def frequency_bandwidth(self) -> jax.Array:
@@ -67,7 +74,7 @@ class Gabor(NamedTuple):
         return jnp.where(lower > 0, jnp.log2((self.frequency + half) / jnp.where(lower > 0, lower, 1)), jnp.inf)
 
 
-def draw_gabor(gabor: Gabor, size: int | tuple[int, int]) -> jax.Array:
+def draw_gabor(gabor: Gabor, size: Size) -> jax.Array:
     """Gabor functions as images.
 
     Args:
@@ -83,7 +90,7 @@ def draw_gabor(gabor: Gabor, size: int | tuple[int, int]) -> jax.Array:
     >>> draw_gabor(Gabor(1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 2.0, 1.0), 3)[1, 1].item()
     2.0
     """
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = pair(size)
     parts = [jnp.asarray(part)[..., None, None] for part in gabor]
     envelope, turn = _envelope_and_turn(_Shape(*parts[:6]), height, width)
     return parts[7] * envelope * jnp.cos(turn + parts[6])
@@ -97,7 +104,7 @@ def fit_gabor(atoms: ArrayLike) -> Gabor:
     Phase and amplitude are linear (of a cosine and a sine) and solved for in each step; the others move by Levenberg
     and Marquardt from four starts: two peaks of the spectrum, each with two sizes, about the middle of the power.
     Sigmas stay between a third of a pixel and the longer side of the patch, frequencies below that of the finest
-    grating, and the centre within a side of the middle: envelopes may stand half outside the patch.
+    grating, and the centre within a side of the middle: it may lie outside the patch.
 
     Args:
       atoms: `[n, height, width]`, float32 or float64, at least 4 pixels a side; the mean belongs to the atom.
@@ -125,13 +132,11 @@ def fit_gabor(atoms: ArrayLike) -> Gabor:
     return jax.vmap(_fit_one)(x)
 
 
-def is_simple_cell_like(
-    gabor: Gabor, size: int | tuple[int, int], *, r2: float = 0.7, largest_sigma: float = 0.25
-) -> jax.Array:
+def is_simple_cell_like(gabor: Gabor, size: Size, *, r2: float = 0.7, largest_sigma: float = 0.25) -> jax.Array:
     """Whether atoms are localised and oriented: fitted well, by a small envelope with a wave or an edge in it.
 
-    r2 and both sigmas within the limits, and at least one period within two sigmas to each side of the centre or an odd
-    phase, |sin phase| >= sqrt(1/2). Envelopes cut off by the end of the patch count.
+    r2 and both sigmas within the limits, the centre in the patch, and at least one period within two sigmas to each
+    side of it or an odd phase: `odd_share` at least a half. (Of a low frequency the sine of the phase tells nothing.)
 
     Args:
       gabor: from `fit_gabor`.
@@ -146,9 +151,12 @@ def is_simple_cell_like(
     >>> bool(is_simple_cell_like(cell, 12)), bool(is_simple_cell_like(cell._replace(frequency=0.0, phase=0.0), 12))
     (True, False)
     """
-    most = largest_sigma * (size if isinstance(size, int) else min(size))
+    height, width = pair(size)
+    most = largest_sigma * min(height, width)
+    across, down = (jnp.asarray(part) for part in (gabor.centre_x, gabor.centre_y))
+    inside = (across >= -0.5) & (across <= width - 0.5) & (down >= -0.5) & (down <= height - 0.5)
     small = (jnp.asarray(gabor.sigma_along) <= most) & (jnp.asarray(gabor.sigma_across) <= most)
-    return small & (jnp.asarray(gabor.r2) >= r2) & ((gabor.n_periods >= 1) | (gabor.oddness >= math.sqrt(0.5)))
+    return small & inside & (jnp.asarray(gabor.r2) >= r2) & ((gabor.n_periods >= 1) | (gabor.odd_share >= 0.5))
 
 
 class _Shape(NamedTuple):
@@ -162,7 +170,7 @@ class _Shape(NamedTuple):
 
 def _envelope_and_turn(shape: _Shape, height: int, width: int) -> tuple[jax.Array, jax.Array]:
     """Envelope and phase from the centre on, of each pixel."""
-    dtype = jnp.result_type(*shape, jnp.float32)
+    dtype = jnp.result_type(float) if isinstance(shape.angle, float) else jnp.asarray(shape.angle).dtype
     y, x = jnp.meshgrid(jnp.arange(height, dtype=dtype), jnp.arange(width, dtype=dtype), indexing="ij")
     y, x = (jnp.broadcast_to(part, (*jnp.shape(shape.angle)[:-2], height, width)) for part in (y, x))
     across, down = x - shape.centre_x, y - shape.centre_y
@@ -174,9 +182,12 @@ def _envelope_and_turn(shape: _Shape, height: int, width: int) -> tuple[jax.Arra
 
 def _fit_one(atom: jax.Array) -> Gabor:
     (height, width), dtype = atom.shape, atom.dtype
-    norm = jnp.sqrt(jnp.sum(jnp.square(atom)))
-    told = jnp.isfinite(norm) & (norm > 0)
-    target = jnp.where(told, atom / jnp.where(told, norm, 1), 0)
+    largest_value = jnp.max(jnp.abs(atom))
+    told = jnp.isfinite(largest_value) & (largest_value > 0)
+    scaled = jnp.where(told, atom / jnp.where(told, largest_value, 1), 0)  # squares of it neither overflow nor vanish
+    unit = jnp.sqrt(jnp.sum(jnp.square(scaled)))
+    norm = unit * largest_value
+    target = scaled / jnp.where(told, unit, 1)
     largest = float(max(height, width))
 
     def shape_of(p: jax.Array) -> _Shape:
@@ -225,11 +236,12 @@ def _fit_one(atom: jax.Array) -> Gabor:
     p = p[jnp.argmin(costs)]
     rest, (cosine, sine) = best(p)
     shape, phase = shape_of(p), jnp.arctan2(-sine, cosine)
+    angle = jnp.mod(shape.angle, math.pi)
     turned = (shape.angle < 0) | (shape.angle >= math.pi)  # the same function, its wave vector the other way
     return Gabor(
         centre_x=shape.centre_x,
         centre_y=shape.centre_y,
-        angle=jnp.mod(shape.angle, math.pi),
+        angle=jnp.where(angle < jnp.asarray(math.pi, dtype), angle, 0),
         frequency=shape.frequency,
         sigma_along=shape.sigma_along,
         sigma_across=shape.sigma_across,

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from sfa_jax.sparse._blocks import check_coding, in_blocks
+from sfa_jax.sparse._blocks import in_blocks
+from sfa_jax.sparse._checks import check_coding
 from sfa_jax.sparse._proximal import Lasso, check_lasso, minimize
 
 
@@ -25,7 +26,7 @@ def fista(
 
     A signal stops where its duality gap is small: with r = x - z D and theta = r min(1, alpha / max |D r|), which is
     feasible, gap = objective(z) - (<x, theta> - ||theta||^2 / 2). Its momentum starts anew where it points uphill. A
-    signal that is not finite has a code of nan.
+    signal that is not finite has a code of nan, and all have where an atom is not. Derivatives are by forward mode.
 
     Args:
       dictionary: `[n_atoms, n_features]`, float32 or float64.
@@ -132,4 +133,6 @@ def _solve(
             accelerated=accelerated,
         )
 
-    return in_blocks(block, x, block_size)
+    found = in_blocks(block, x, block_size)
+    usable = jnp.all(jnp.isfinite(atoms))
+    return found._replace(codes=jnp.where(usable, found.codes, jnp.nan), converged=found.converged & usable)

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from sfa_jax.sparse._checks import floating
+
 Axis = int | tuple[int, ...] | None
 
 
@@ -100,7 +102,10 @@ def kurtosis(x: ArrayLike, *, axis: Axis = None) -> jax.Array:
     >>> kurtosis(jnp.array([1.0, -1.0, 1.0, -1.0])).item()
     1.0
     """
-    x = _floating(x)
+    x = floating("x", x)
+    axes = _axes(x, axis)
+    first = x[tuple(slice(0, 1) if k in axes else slice(None) for k in range(x.ndim))]
+    x = x - first  # equal numbers are 0 from here on, without rounding
     centred = x - jnp.mean(x, axis=axis, keepdims=True)
     largest = jnp.max(jnp.abs(centred), axis=axis, keepdims=True)
     unit = centred / jnp.where(largest > 0, largest, 1)  # its fourth power neither overflows nor vanishes
@@ -130,7 +135,7 @@ def hoyer_sparseness(x: ArrayLike, *, axis: Axis = -1) -> jax.Array:
     >>> hoyer_sparseness(jnp.array([[0.0, 2.0], [1.0, -1.0]])).round(6).tolist()
     [1.0, 0.0]
     """
-    unit, n = _unit(_floating(x), axis)
+    unit, n = _unit(floating("x", x), axis)
     root = math.sqrt(n)
     l2 = jnp.sqrt(jnp.sum(unit**2, axis=axis))
     ratio = l1_norm(unit, axis=axis) / jnp.where(l2 > 0, l2, 1)
@@ -160,7 +165,7 @@ def population_sparseness(rates: ArrayLike, *, axis: Axis = -1) -> jax.Array:
     >>> population_sparseness(jnp.array([[0.0, 2.0], [1.0, 1.0]])).tolist()
     [1.0, 0.0]
     """
-    unit, n = _unit(_floating(rates), axis)
+    unit, n = _unit(floating("rates", rates), axis)
     square = jnp.mean(unit**2, axis=axis)
     a = jnp.mean(jnp.abs(unit), axis=axis) ** 2 / jnp.where(square > 0, square, 1)
     return jnp.where(square > 0, jnp.clip((1 - a) / (1 - 1 / n), 0, 1), jnp.nan)
@@ -189,17 +194,15 @@ def lifetime_sparseness(rates: ArrayLike, *, axis: Axis = 0) -> jax.Array:
     return population_sparseness(rates, axis=axis)
 
 
-def _floating(x: ArrayLike) -> jax.Array:
-    x = jnp.asarray(x)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"x: expected floating point, got {x.dtype}")
-    return x
+def _axes(x: jax.Array, axis: Axis) -> set[int]:
+    """The axes that are reduced, counted from the first."""
+    chosen = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return {int(k) % x.ndim for k in chosen}
 
 
 def _unit(x: jax.Array, axis: Axis) -> tuple[jax.Array, int]:
     """x over its largest absolute value, so that squares neither overflow nor vanish; and how many are reduced."""
-    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    n = math.prod(x.shape[k] for k in axes)
+    n = math.prod(x.shape[k] for k in _axes(x, axis))
     if n < 2:
         raise ValueError(f"x: expected at least two numbers along axis {axis}, got shape {x.shape}")
     largest = jnp.max(jnp.abs(x), axis=axis, keepdims=True)

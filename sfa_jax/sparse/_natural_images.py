@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from sfa_jax.sparse._blocks import check_precision
+from sfa_jax.sparse._checks import Size, check_precision, floating, pair
 
 
 def log_intensity(images: ArrayLike, *, offset: float = 1 / 255) -> jax.Array:
@@ -32,9 +32,7 @@ def log_intensity(images: ArrayLike, *, offset: float = 1 / 255) -> jax.Array:
     >>> log_intensity(jnp.array([0.5, 1.5]), offset=0.5).round(4).tolist()[0]
     0.0
     """
-    x = jnp.asarray(images)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"images: expected floating point, got {x.dtype}")
+    x = floating("images", images)
     if not offset > 0:
         raise ValueError(f"offset: expected above 0, got {offset}")
     return jnp.log(x + offset)
@@ -80,7 +78,7 @@ def whiten_images(images: ArrayLike, *, cutoff: float = 0.4) -> jax.Array:
       cutoff: as in `whitening_filter`.
 
     Returns:
-      Of the shape of the images; 0 where all pixels of a channel are equal.
+      Of the shape of the images; 0 where all pixels of a channel are equal, nan where one is.
 
     Raises:
       TypeError: the images are not float32 or float64.
@@ -103,11 +101,11 @@ def whiten_images(images: ArrayLike, *, cutoff: float = 0.4) -> jax.Array:
     white = jnp.fft.irfft2(power, s=(2 * height, 2 * width))[..., :height, :width]
     white = jnp.moveaxis(white - jnp.mean(white, axis=(-2, -1), keepdims=True), -3, -1)
     deviation = jnp.sqrt(jnp.mean(jnp.square(white), axis=(-3, -2), keepdims=True))
-    told = deviation > smallest
+    told = ~(deviation <= smallest)  # nan stays nan
     return jnp.where(told, white / jnp.where(told, deviation, 1), 0)
 
 
-def random_patches(key: jax.Array, images: ArrayLike, n_patches: int, *, size: int | tuple[int, int]) -> jax.Array:
+def random_patches(key: jax.Array, images: ArrayLike, n_patches: int, *, size: Size) -> jax.Array:
     """Patches cut anywhere, of images drawn with replacement.
 
     Args:
@@ -128,7 +126,7 @@ def random_patches(key: jax.Array, images: ArrayLike, n_patches: int, *, size: i
     x = jnp.asarray(images)
     if x.ndim != 4 or not x.size:
         raise ValueError(f"images: expected shape [n, height, width, channel], none 0, got {x.shape}")
-    rows, columns = (size, size) if isinstance(size, int) else size
+    rows, columns = pair(size)
     if not (1 <= rows <= x.shape[1] and 1 <= columns <= x.shape[2]):
         raise ValueError(f"size: expected 1 to the images' {x.shape[1]} x {x.shape[2]} pixels, got {rows} x {columns}")
     if n_patches < 1:
@@ -141,7 +139,7 @@ def random_patches(key: jax.Array, images: ArrayLike, n_patches: int, *, size: i
     )
 
 
-def tile_patches(images: ArrayLike, *, size: int | tuple[int, int]) -> jax.Array:
+def tile_patches(images: ArrayLike, *, size: Size) -> jax.Array:
     """All patches that stand side by side, from the first corner on; what is left at the other ends is dropped.
 
     Args:
@@ -160,7 +158,7 @@ def tile_patches(images: ArrayLike, *, size: int | tuple[int, int]) -> jax.Array
     x = jnp.asarray(images)
     if x.ndim != 4:
         raise ValueError(f"images: expected shape [n, height, width, channel], got {x.shape}")
-    rows, columns = (size, size) if isinstance(size, int) else size
+    rows, columns = pair(size)
     if not (1 <= rows <= x.shape[1] and 1 <= columns <= x.shape[2]):
         raise ValueError(f"size: expected 1 to the images' {x.shape[1]} x {x.shape[2]} pixels, got {rows} x {columns}")
     down, across = x.shape[1] // rows, x.shape[2] // columns

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from sfa_jax.sparse._blocks import check_coding, in_blocks
+from sfa_jax.sparse._blocks import in_blocks
+from sfa_jax.sparse._checks import check_coding
 
 
 class OMP(NamedTuple):
@@ -55,7 +56,9 @@ def omp(
     step is one product with the dictionary. Correlations are of atoms as they are; scale them to norm 1 for the usual
     pursuit. Of equal correlations the first atom wins. A signal ends early where its residual is at most `tol`, where
     nothing of it is left but rounding, or where no atom adds a direction to those picked (copies of picked atoms,
-    zeros, more non-zeros than the rank). A signal that is not finite has a code of nan.
+    zeros, more non-zeros than the rank). A signal that is not finite, or too large for its square to be, has
+    a code of nan, and all have where an atom is not finite; squares that vanish (of norms below about 1e-19 in float32)
+    are 0.
 
     Args:
       dictionary: `[n_atoms, n_features]`, float32 or float64.
@@ -137,7 +140,7 @@ def _pursue(atoms: jax.Array, x: jax.Array, k: int, tol: float | None) -> OMP:
     )[..., 0]  # fmt: skip
     places = jnp.where(end.support < 0, n_atoms, end.support)
     codes = jnp.zeros((n, n_atoms), x.dtype).at[jnp.arange(n)[:, None], places].set(values, mode="drop")
-    codes = jnp.where(jnp.isfinite(square)[:, None], codes, jnp.nan)
+    codes = jnp.where((jnp.isfinite(square) & jnp.all(jnp.isfinite(atoms)))[:, None], codes, jnp.nan)
     n_nonzero = jnp.sum(end.support >= 0, axis=1, dtype=jnp.int32)
     return OMP(codes, end.support, n_nonzero, end.path[:, -1], end.path)
 

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from sfa_jax.sparse._checks import floating
+
 
 def relu_threshold(x: ArrayLike, theta: ArrayLike = 0.0) -> jax.Array:
     """What exceeds a threshold, by how much it does.
@@ -11,11 +13,14 @@ def relu_threshold(x: ArrayLike, theta: ArrayLike = 0.0) -> jax.Array:
     x - theta where x >= theta, else 0
 
     Args:
-      x: any shape.
+      x: any shape, floating point.
       theta: a number, or of a shape that broadcasts, in units of x.
 
     Returns:
       Of the shape of x and theta, at least 0.
+
+    Raises:
+      TypeError: x is not floating point.
 
     References:
       Hartline & Ratliff, J. Gen. Physiol. 1957 (a threshold in the eye of Limulus).
@@ -23,7 +28,7 @@ def relu_threshold(x: ArrayLike, theta: ArrayLike = 0.0) -> jax.Array:
     >>> relu_threshold(jnp.array([-1.0, 1.0, 3.0]), 1.0).tolist()
     [0.0, 0.0, 2.0]
     """
-    return jax.nn.relu(jnp.asarray(x) - theta)
+    return jax.nn.relu(floating("x", x) - theta)
 
 
 def hard_threshold(x: ArrayLike, theta: ArrayLike = 0.0) -> jax.Array:
@@ -32,11 +37,14 @@ def hard_threshold(x: ArrayLike, theta: ArrayLike = 0.0) -> jax.Array:
     x where x >= theta, else 0
 
     Args:
-      x: any shape.
+      x: any shape, floating point.
       theta: a number, or of a shape that broadcasts, in units of x.
 
     Returns:
       Of the shape of x and theta.
+
+    Raises:
+      TypeError: x is not floating point.
 
     References:
       Donoho & Johnstone, Biometrika 1994 (there of |x|).
@@ -44,7 +52,7 @@ def hard_threshold(x: ArrayLike, theta: ArrayLike = 0.0) -> jax.Array:
     >>> hard_threshold(jnp.array([-3.0, 1.0, 3.0]), 2.0).tolist()
     [0.0, 0.0, 3.0]
     """
-    x = jnp.asarray(x)
+    x = floating("x", x)
     return jnp.where(x >= theta, x, jnp.zeros_like(x))
 
 
@@ -54,12 +62,15 @@ def soft_threshold(x: ArrayLike, alpha: ArrayLike, *, positive: bool = False) ->
     sign(x) max(|x| - alpha, 0), or max(x - alpha, 0) over z >= 0
 
     Args:
-      x: any shape.
+      x: any shape, floating point.
       alpha: a number of at least 0, or of a shape that broadcasts, in units of x.
       positive: over z >= 0 alone.
 
     Returns:
       z, of the shape of x and alpha.
+
+    Raises:
+      TypeError: x is not floating point.
 
     References:
       Donoho & Johnstone, Biometrika 1994; Daubechies, Defrise & De Mol, CPAM 2004.
@@ -67,7 +78,7 @@ def soft_threshold(x: ArrayLike, alpha: ArrayLike, *, positive: bool = False) ->
     >>> soft_threshold(jnp.array([-3.0, 1.0, 3.0]), 2.0).tolist()
     [-1.0, 0.0, 1.0]
     """
-    x = jnp.asarray(x)
+    x = floating("x", x)
     if positive:
         return jax.nn.relu(x - alpha)
     return x - jnp.clip(x, -jnp.asarray(alpha, x.dtype), jnp.asarray(alpha, x.dtype))

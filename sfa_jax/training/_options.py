@@ -88,7 +88,7 @@ _SPARSE = {
     "dictionary.forgetting": _NOT_NEGATIVE,
     "dictionary.patience": _COUNT,
     "dictionary.largest_cosine": _POSITIVE,
-    "dictionary.replace_for": _SHARE,
+    "dictionary.replace_steps": _COUNT_OR_0,
 }
 _DRAWING = {
     **{f"decoder.{name}": allowed for name, allowed in _DECODER.items()},

@@ -40,7 +40,10 @@ class SparseCodingJob:
       InputError: the frames do not fit the signals that are asked for.
     """
 
-    fixed: tuple[str, ...] = ("signals.", "dictionary.n_atoms", "data.image_size", "data.greyscale", "data.clip_length")
+    fixed: tuple[str, ...] = (
+        "signals.", "dictionary.n_atoms", "dictionary.positive",
+        "data.image_size", "data.greyscale", "data.clip_length",
+    )  # fmt: skip
     shared_axis = 1  # devices share the clips of a batch
     baselines: tuple[str, ...] = ("pca",)
 
@@ -51,7 +54,7 @@ class SparseCodingJob:
         self._options = config.dictionary.to_dict()
         self._n_atoms, self._alpha = self._options.pop("n_atoms"), self._options.pop("alpha")
         self.n_steps = steps_of(config.train, inputs.sampler)
-        self._replaces_until = self._options.pop("replace_for") * self.n_steps
+        self._replaces_until = self._options.pop("replace_steps")
         parts = list(zip(inputs.runs, inputs.splits, strict=True))
         self._is_held_out = [np.arange(len(run)) >= split.held_out_start for run, split in parts]
         self._held_out = [run.part(s.held_out_start, len(run)) for run, s in parts if s.held_out_start < len(run)]
@@ -113,9 +116,10 @@ class SparseCodingJob:
         if not np.isfinite(dictionary).all():
             raise FloatingPointError("an atom of the dictionary is not finite")
         codes = self._model(state).codes(self._sample[: 4 * _CHUNK**2])
-        found = self._code(dictionary, self._measured)
+        found = self._code(dictionary)
         readout = {"mean": codes.mean(axis=0), "deviation": codes.std(axis=0)}
-        return readout, None, {"loss": found["objective"], "left": found["left"], "n_nonzero": found["n_nonzero"]}
+        names = {"objective": "loss", "left": "left", "n_nonzero": "n_nonzero"}
+        return readout, None, {shown: found[name] for name, shown in names.items() if name in found}
 
     def finish(
         self,
@@ -132,15 +136,18 @@ class SparseCodingJob:
         summary = {"held_out_frames": n_held_out, "signals": float(len(self._measured)), "dim": float(self._n_atoms)}
         held_out_codes = model.codes(self._measured)
         order = np.argsort(-np.abs(held_out_codes).mean(axis=0))  # atoms by use
-        dictionaries = {"learned": (model.dictionary[order], self._measured)}
+        scores = {"learned": held_out_codes}
+        dictionaries: dict[str, tuple[np.ndarray, np.ndarray | None]] = {"learned": (model.dictionary[order], None)}
         if "pca" in self._config.evaluation.baselines:
-            mean, components = evaluation.principal_dictionary(self._sample, min(self._n_atoms, self._signals.size))
-            dictionaries["pca"] = components, self._measured - mean  # its mean costs it nothing
+            middle, components = evaluation.principal_dictionary(self._sample, min(self._n_atoms, self._signals.size))
+            dictionaries["pca"] = components, middle  # which costs it nothing
+            scores["PCA"] = (self._measured - middle) @ components.T
         pursuits, marks = {}, {}
-        for name, (atoms, signals) in dictionaries.items():
+        for name, (atoms, mean) in dictionaries.items():
             start = "" if name == "learned" else f"baseline/{name}/"
-            found = self._code(atoms, signals)
-            pursuits[name] = evaluation.pursuit(atoms, signals, min(_MOST_PICKED, self._signals.size // 2))
+            found = self._code(atoms, mean)
+            most = min(_MOST_PICKED, self._signals.size // 2)
+            pursuits[name] = evaluation.pursuit(atoms, self._measured, most, mean)
             found |= _left_after(pursuits[name])
             poll()
             if self._signals.kind == "patches":
@@ -157,9 +164,6 @@ class SparseCodingJob:
         if folder is not None:
             names = {"learned": "learned", "pca": "PCA"}
             shown = {names[name]: atoms for name, (atoms, _) in dictionaries.items()}
-            scores = {"learned": held_out_codes}
-            if "pca" in dictionaries:
-                scores["PCA"] = dictionaries["pca"][1] @ dictionaries["pca"][0].T
             evaluation.plot_atoms(folder, shown, self._signals.shape, {names[n]: m for n, m in marks.items()})
             run = int(np.argmax([held.sum() for held in self._is_held_out]))
             kept = self._is_held_out[run] if self._held_out else slice(None)
@@ -186,7 +190,7 @@ class SparseCodingJob:
         summary = {"world/kurtosis": float(np.nanmedian(curves.before))}
         for name, (strengths, values) in curves.after.items():
             for place in {0, len(strengths) // 2, len(strengths) - 1}:
-                if np.isfinite(values[place]).any():
+                if np.isfinite(values[place]).mean() >= 0.5:  # of fewer it would be of others than before
                     summary[f"world/kurtosis/{name}/{strengths[place]:g}"] = float(np.nanmedian(values[place]))
         if folder is not None:
             evaluation.plot_kurtosis(folder, curves, what)
@@ -201,8 +205,10 @@ class SparseCodingJob:
                 evaluation.plot_series(folder, cut, drawn, found.elbow)
         return summary
 
-    def _code(self, dictionary: np.ndarray, signals: np.ndarray) -> dict[str, float]:
-        return evaluation.coding_measures(dictionary, signals, self._alpha, positive=self._options["positive"])
+    def _code(self, dictionary: np.ndarray, mean: np.ndarray | None = None) -> dict[str, float]:
+        """Of principal components, whose sign is arbitrary, codes have both."""
+        positive = self._options["positive"] and mean is None
+        return evaluation.coding_measures(dictionary, self._measured, self._alpha, positive=positive, mean=mean)
 
     def _model(self, state: TrainState) -> "SparseModel":
         """What the state has learned so far: what a checkpoint of it would be restored as."""
@@ -228,7 +234,7 @@ class SparseCodingJob:
         return self._draw(store, sampler, _MEASURED)
 
     def _draw(self, store: FrameStore, sampler: ClipSampler, most: int) -> np.ndarray:
-        """Signals `[at most n, size]` of batch after batch, of an epoch at least."""
+        """Signals `[at most n, size]` of batch after batch; of whole frames, of one epoch at most."""
         draw = jax.jit(self._signals.draw)
         found: list[np.ndarray] = []
         for step in range(1000):
@@ -257,7 +263,8 @@ class SparseModel:
         self.dictionary, self.frame_shape = np.asarray(dictionary), tuple(frame_shape)
 
         def code(dictionary: jax.Array, x: jax.Array) -> jax.Array:
-            return sparse.fista(dictionary, x, alpha, positive=positive).codes
+            # So near the best that a code is the same whichever other signals share its block.
+            return sparse.fista(dictionary, x, alpha, positive=positive, tol=1e-5, max_iter=3000).codes
 
         def embed(dictionary: jax.Array, frames: jax.Array) -> jax.Array:
             x = signals.of_frames(frames)
@@ -296,8 +303,9 @@ class SparseModel:
 
 def _left_after(found: evaluation.Pursuit) -> dict[str, float]:
     """The share of power that is left after 1, 2, 4, ... atoms, median, and the elbow."""
-    with np.errstate(invalid="ignore"):
-        middle = np.nanmedian(found.left, axis=0)
+    if not np.isfinite(found.left).any():
+        return {"omp/elbow": float(found.elbow)}
+    middle = np.nanmedian(found.left, axis=0)
     numbers = [2**k for k in range(10) if 2**k <= len(middle)]
     return {f"omp/left/{k}": float(middle[k - 1]) for k in numbers} | {"omp/elbow": float(found.elbow)}
 
@@ -313,7 +321,8 @@ def _like_simple_cells(atoms: np.ndarray, shape: tuple[int, ...]) -> tuple[np.nd
         "sigma_across": fitted.sigma_across,
         "frequency": fitted.frequency,
     }
-    found = {f"gabor/{name}": float(np.nanmedian(value)) for name, value in measures.items()}
+    told = np.isfinite(fitted.r2)
+    found = {f"gabor/{name}": float(np.median(value[told])) for name, value in measures.items() if told.any()}
     if like.any():
         found["gabor/orientation_bandwidth"] = float(np.median(np.asarray(fitted.orientation_bandwidth)[like]))
         found["gabor/frequency_bandwidth"] = float(np.median(np.asarray(fitted.frequency_bandwidth)[like]))

@@ -37,6 +37,8 @@ class Signals:
             raise InputError(f"signals.kind: expected one of {KINDS}, got {self.kind!r}")
         height, width, channel = self._frame_shape
         if self.kind == "patches":
+            if options.size < 4:
+                raise InputError(f"signals.size: expected at least 4 pixels, for a Gabor function, got {options.size}")
             if options.size > min(height, width):
                 raise InputError(
                     f"signals.size: expected at most the shorter side of a frame, {min(height, width)} pixels, got "

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sfa_jax import sparse
+from sfa_jax.sparse._dictionary import _copies
 
 KEY = jax.random.key(0)
 update = jax.jit(
@@ -186,3 +187,29 @@ def test_bad_arguments(call, message):
 def test_whole_numbers_are_no_signals():
     with pytest.raises(TypeError, match="signals: expected float32 or float64"):
         sparse.init_dictionary(KEY, jnp.ones((5, 4), jnp.int32), 2)
+
+
+def test_a_chain_of_neighbours_keeps_every_other(rng):
+    """Each atom is near the next, but the first and the third are not copies of each other."""
+    turn = np.deg2rad(15 * np.arange(6))
+    atoms = np.stack([np.cos(turn), np.sin(turn)], axis=1).astype(np.float32)
+    state = sparse.init_dictionary(KEY, atoms, 6)._replace(dictionary=jnp.asarray(atoms))
+    gone = _copies(state.dictionary, jnp.zeros(6, bool), 0.95, False)
+    assert gone.tolist() == [False, True, False, True, False, True]
+    unused = jnp.arange(6) == 0  # it goes, so that its neighbour may stay
+    assert _copies(state.dictionary, unused, 0.95, False).tolist() == [False, False, True, False, True, False]
+
+
+def test_batches_that_hold_nothing_change_nothing(rng):
+    _, signals = planted(rng, 6, 5, 2, 40)
+    state, _ = update(sparse.init_dictionary(KEY, signals, 7), signals, 0.1, weight=np.ones(40, np.float32))
+    for x, weight in ((signals, 0 * signals[:, 0]), (np.nan * signals, 0 * signals[:, 0] + 1)):
+        after, found = update(state, x, 0.1, weight=weight)
+        assert found.n_signals == 0
+        for one, other in zip(after, state, strict=True):
+            np.testing.assert_array_equal(one, other)
+    spoiled = np.concatenate([signals[:39], np.full((1, 6), 1e25, np.float32)])
+    for weight in (np.ones(40), np.where(np.arange(40) < 39, 1, 0), np.where(np.arange(40) < 39, 1, -3)):
+        after, found = update(state, spoiled, 0.1, weight=weight.astype(np.float32))
+        assert found.n_signals == 39
+        assert np.isfinite(after.dictionary).all()

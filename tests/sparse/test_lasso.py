@@ -94,3 +94,11 @@ def test_zeros_large_penalties_and_single_precision(rng):
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call(jnp.ones((7, 4)), jnp.ones((2, 4)))
+
+
+def test_a_broken_atom_is_told():
+    atoms = jnp.eye(3).at[1, 2].set(jnp.nan)
+    found = sparse.fista(atoms, jnp.ones((2, 3)), 0.1)
+    assert np.isnan(found.codes).all()
+    assert not found.converged.any()
+    assert np.isnan(sparse.omp(atoms, jnp.ones((2, 3))).codes).all()

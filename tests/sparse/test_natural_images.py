@@ -133,3 +133,33 @@ def test_whole_numbers_are_no_light():
             call(jnp.ones((2, 6, 6), jnp.int32))
     with pytest.raises(TypeError, match="images: expected float32 or float64, got float16"):
         sparse.whiten_images(jnp.ones((6, 6, 1), jnp.float16))
+
+
+def test_blobs_and_lone_pixels_are_no_cells(rng):
+    """Round and even, whatever phase was fitted to them: the share of odd power tells."""
+    y, x = np.mgrid[:12, :12]
+    centres = rng.uniform(2, 9, (40, 2))
+    blobs = np.stack([np.exp(-((x - a) ** 2 + (y - b) ** 2) / (2 * 1.5**2)) for a, b in centres])
+    blobs = blobs + 0.05 * rng.standard_normal(blobs.shape) * np.sqrt(np.mean(blobs**2))
+    blobs[30:] = 0
+    blobs[30:, 4, 6] = 1
+    found = fit(blobs.astype(np.float32))
+    assert np.asarray(sparse.is_simple_cell_like(found, 12)).mean() < 0.1
+    huge = fit((1e30 * blobs).astype(np.float32))
+    np.testing.assert_allclose(huge.r2, found.r2, atol=1e-3)
+
+
+def test_the_odd_share_is_that_of_what_is_drawn():
+    for frequency, phase in ((0.01, 1.4), (0.1, 0.8), (0.25, -2.0), (0.2, 0.0)):
+        cell = Gabor(*map(jnp.float32, (20.0, 20.0, 0.0, frequency, 2.0, 2.5, phase, 1.0, 1.0)))
+        drawn = np.asarray(sparse.draw_gabor(cell, 41))
+        odd = (drawn - drawn[:, ::-1]) / 2
+        np.testing.assert_allclose(cell.odd_share, np.sum(odd**2) / np.sum(drawn**2), atol=1e-3)
+
+
+def test_broken_pixels_stay_broken(rng):
+    images = rng.random((2, 9, 9, 1)).astype(np.float32)
+    images[1, 3, 3] = np.nan
+    white = sparse.whiten_images(images)
+    assert np.isfinite(white[0]).all()
+    assert np.isnan(white[1]).all()

@@ -144,3 +144,20 @@ def test_gradients():
 def test_bad_arguments(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_equal_numbers_have_no_kurtosis_however_they_round():
+    for value in (0.1, 0.3, 7.7, 1e-30, 100 / 255):
+        x = jnp.full((1000, 3), value, jnp.float32)
+        assert np.isnan(sparse.kurtosis(x))
+        assert np.isnan(sparse.kurtosis(x, axis=0)).all()
+        assert np.isnan(sparse.kurtosis(x, axis=-2)).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.int32])
+def test_whole_numbers_would_wrap_round(dtype):
+    x = jnp.array([1, 4, 2], dtype)
+    calls = sparse.relu_threshold, sparse.hard_threshold, sparse.temporal_difference, sparse.spatial_difference
+    for call in (*calls, lambda x: sparse.soft_threshold(x, 0.5)):
+        with pytest.raises(TypeError, match="x: expected floating point"):
+            call(x)

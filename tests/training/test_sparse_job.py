@@ -190,6 +190,7 @@ def test_signals_of_clips_with_padding(tiny):
     [
         ("patches", {"signals__kind": "tiles"}, "signals.kind: expected one of"),
         ("patches", {"signals__size": 13}, "signals.size: expected at most the shorter side"),
+        ("patches", {"signals__size": 3}, "signals.size: expected at least 4 pixels"),
         ("patches", {"data__clip_length": 2}, "data.clip_length: expected 1"),
         ("windows", {"data__clip_length": 1}, "data.clip_length: expected at least 2"),
         ("windows", {"data__clip_length": 30}, "data.clip_length: expected at most the longest held-out part"),
@@ -210,3 +211,20 @@ def test_shipped_configs_are_within_their_ranges(arg):
     SparseCodingJob.check(sparse_coding.get_config(arg))
     with pytest.raises(ValueError, match="expected one of patches, mnist_video, time_series"):
         sparse_coding.get_config("patches,time_series")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("windows", {"data__path": "still.npy", "data__image_size": 0}),  # what is held out stands still
+        ("patches", {"signals__cutoff": 0.01}),  # nothing is left after whitening
+        ("frames", {"dictionary__n_atoms": 1}),
+    ],
+)
+def test_nothing_to_code_is_no_failure(kind, changes, tiny, tmp_path, monkeypatch):
+    frames = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
+    frames[40:] = frames[40]
+    np.save(tmp_path / "still.npy", frames)
+    monkeypatch.chdir(tmp_path)
+    summary = train_and_evaluate(tiny(kind, evaluation__plots=True, **changes), tmp_path / "run")
+    assert np.isfinite(list(summary.values())).all()

@@ -1,0 +1,54 @@
+"""What the functions of this room ask of their arguments."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+Size = int | tuple[int, int]
+
+
+def floating(name: str, x: ArrayLike) -> jax.Array:
+    """An array of floating point: differences of whole numbers without a sign would wrap round.
+
+    Raises:
+      TypeError: it is not.
+    """
+    x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"{name}: expected floating point, got {x.dtype}")
+    return x
+
+
+def pair(size: Size) -> tuple[int, int]:
+    """A size as height and width."""
+    return (int(size), int(size)) if isinstance(size, (int, np.integer)) else (int(size[0]), int(size[1]))
+
+
+def check_precision(name: str, *arrays: jax.Array) -> None:
+    """Raises on arrays that are not all float32, or all float64.
+
+    Raises:
+      TypeError: says which types came.
+    """
+    types = {array.dtype for array in arrays}
+    if len(types) > 1 or not types <= {jnp.dtype(jnp.float32), jnp.dtype(jnp.float64)}:
+        came = " and ".join(str(array.dtype) for array in arrays)
+        raise TypeError(
+            f"{name}: expected float32 or float64{', the same of both' if len(arrays) > 1 else ''}, got {came}"
+        )
+
+
+def check_coding(dictionary: jax.Array, signals: jax.Array) -> None:
+    """Raises on a dictionary and signals that do not fit each other.
+
+    Raises:
+      TypeError: they are not both float32, or both float64.
+      ValueError: they are not `[n_atoms, n_features]` and `[n_samples, n_features]`.
+    """
+    check_precision("dictionary, signals", dictionary, signals)
+    if dictionary.ndim != 2 or signals.ndim != 2 or dictionary.shape[1] != signals.shape[1] or not dictionary.size:
+        raise ValueError(
+            "dictionary, signals: expected [n_atoms, n_features], neither 0, and [n_samples, n_features], got "
+            f"{dictionary.shape} and {signals.shape}"
+        )
