@@ -41,13 +41,12 @@ from sfa_jax.evaluation._restoration import inpaint as inpaint
 from sfa_jax.evaluation._restoration import resize_bicubic as resize_bicubic
 from sfa_jax.evaluation._restoration import restoration_measures as restoration_measures
 from sfa_jax.evaluation._restoration import restore as restore
-from sfa_jax.evaluation._sparse_measures import SERIES_FRAMES as SERIES_FRAMES
 from sfa_jax.evaluation._sparse_measures import Curves as Curves
 from sfa_jax.evaluation._sparse_measures import Pursuit as Pursuit
 from sfa_jax.evaluation._sparse_measures import coding_measures as coding_measures
+from sfa_jax.evaluation._sparse_measures import drawn_by_sinusoids as drawn_by_sinusoids
 from sfa_jax.evaluation._sparse_measures import elbow as elbow
 from sfa_jax.evaluation._sparse_measures import pixel_series as pixel_series
-from sfa_jax.evaluation._sparse_measures import principal_dictionary as principal_dictionary
 from sfa_jax.evaluation._sparse_measures import pursuit as pursuit
 from sfa_jax.evaluation._sparse_measures import series_pursuit as series_pursuit
 from sfa_jax.evaluation._sparse_measures import sinusoids as sinusoids
@@ -61,7 +60,6 @@ from sfa_jax.evaluation._sparse_plots import plot_sparse_codes as plot_sparse_co
 from sfa_jax.evaluation._sparse_plots import plot_sparse_losses as plot_sparse_losses
 
 __all__ = [
-    "SERIES_FRAMES",
     "Curves",
     "Probe",
     "Pursuit",
@@ -71,6 +69,7 @@ __all__ = [
     "coding_measures",
     "dct_best_images",
     "dct_images",
+    "drawn_by_sinusoids",
     "effective_rank_of",
     "elbow",
     "fit_probe",
@@ -102,7 +101,6 @@ __all__ = [
     "plot_traversal",
     "plot_waves",
     "principal_components",
-    "principal_dictionary",
     "probe_accuracy",
     "psnr",
     "pursuit",

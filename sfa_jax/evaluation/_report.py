@@ -203,7 +203,7 @@ def _image_lines(summary: Mapping[str, float], prefix: str) -> str:
 
 def _sparse_lines(summary: Mapping[str, float]) -> str:
     frames = "held-out signals" if summary.get("held_out_frames", 1) else "training signals"
-    numbers = [name.rsplit("/")[-1] for name in summary if name.startswith("omp/left/")]
+    numbers = [name.split("/")[-1] for name in summary if name.startswith("omp/left/")]
     shown = [k for k in numbers if int(k) in (1, 4, 16)]
     cells = "gabor/share" in summary
     rows = [[frames, "objective", "left", "non-zeros", "kurtosis", *(f"left, OMP {k}" for k in shown), "elbow"]]

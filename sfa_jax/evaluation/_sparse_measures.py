@@ -14,7 +14,6 @@ _PIXELS = 400  # of a frame, whose series are measured
 _LAGS = tuple(range(1, 100, 10))
 _THETAS = tuple(k / 20 for k in range(20))
 _FREQUENCIES = np.linspace(0.001, 1, 100)  # of sinusoids, radians a frame
-SERIES_FRAMES = 1000  # frames of a series that sinusoids are fitted to, at most
 
 
 class Curves(NamedTuple):
@@ -58,15 +57,6 @@ def elbow(values: Sequence[float] | np.ndarray) -> int:
         return len(curve) - 1
     chord = np.linspace(curve[0], curve[-1], len(curve))
     return int(np.argmax(chord - curve))
-
-
-def principal_dictionary(signals: np.ndarray, n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean `[n_features]` and principal components `[at most n_atoms, n_features]` of norm 1 of signals."""
-    mean = signals.mean(axis=0, dtype=np.float64)
-    centred = signals - mean
-    values, vectors = np.linalg.eigh(centred.T @ centred)
-    order = np.argsort(values)[::-1][: min(n_atoms, len(signals) - 1)]
-    return mean.astype(np.float32), vectors[:, order].T.astype(np.float32)
 
 
 def coding_measures(
@@ -144,17 +134,17 @@ def pixel_series(frames: np.ndarray, most: int = _PIXELS) -> np.ndarray:
     return (chosen[:, changes] if changes.any() else chosen).astype(np.float32) / 255
 
 
-def series_pursuit(series: np.ndarray, most: int = 96) -> tuple[Pursuit, np.ndarray]:
-    """Sinusoids fitted to series of pixels `[time, n]`, their means taken away: what is left, and the codes.
-
-    Series longer than a thousand frames are cut.
-    """
-    series = series[:SERIES_FRAMES]
+def series_pursuit(series: np.ndarray, most: int = 96) -> Pursuit:
+    """Sinusoids fitted to series of pixels `[time, n]`, their means taken away."""
     signals = np.ascontiguousarray((series - series.mean(axis=0)).T)
-    waves = sinusoids(len(series))
-    found = pursuit(waves, signals, min(most, len(series) // 2))
-    codes = jax.jit(lambda d, x: sparse.omp(d, x, n_nonzero_coefs=found.elbow).codes)(waves, signals)
-    return found, np.asarray(codes)
+    return pursuit(sinusoids(len(series)), signals, min(most, len(series) // 2))
+
+
+def drawn_by_sinusoids(series: np.ndarray, n_nonzero: int) -> np.ndarray:
+    """The series `[time, n]` as the sums of so many sinusoids each, and their means."""
+    mean, waves = series.mean(axis=0), sinusoids(len(series))
+    codes = jax.jit(lambda d, x: sparse.omp(d, x, n_nonzero_coefs=n_nonzero).codes)(waves, (series - mean).T)
+    return (np.asarray(codes) @ waves).T + mean
 
 
 def time_curves(series: np.ndarray) -> Curves:

@@ -52,3 +52,17 @@ def check_coding(dictionary: jax.Array, signals: jax.Array) -> None:
             "dictionary, signals: expected [n_atoms, n_features], neither 0, and [n_samples, n_features], got "
             f"{dictionary.shape} and {signals.shape}"
         )
+
+
+def check_lasso(alpha: float | jax.Array, tol: float, max_iter: int) -> None:
+    """Raises on options of a solver that are out of their range.
+
+    Raises:
+      ValueError: names the option.
+    """
+    if jnp.ndim(alpha) or (not isinstance(alpha, jax.core.Tracer) and not alpha >= 0):
+        raise ValueError(f"alpha: expected a number of at least 0, got {alpha}")
+    if not tol >= 0:
+        raise ValueError(f"tol: expected at least 0, got {tol}")
+    if max_iter < 1:
+        raise ValueError(f"max_iter: expected at least 1, got {max_iter}")

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from sfa_jax.sparse._blocks import in_blocks
-from sfa_jax.sparse._checks import check_precision
-from sfa_jax.sparse._proximal import Lasso, check_lasso, minimize
+from sfa_jax.sparse._checks import check_lasso, check_precision
+from sfa_jax.sparse._proximal import Lasso, minimize
 
 
 def draw_maps(filters: ArrayLike, codes: ArrayLike) -> jax.Array:

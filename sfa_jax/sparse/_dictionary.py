@@ -35,7 +35,7 @@ class DictionaryUpdate(NamedTuple):
       objective: `[]`, 1/2 ||x - z D||^2 + alpha |z|_1, mean of the signals.
       n_nonzero: `[]`, of a code, mean of the signals.
       gap: `[]`, of the codes, mean of the signals; what the objective is too high by at most.
-      n_signals: int32 `[]`, that counted: of a weight other than 0, and finite.
+      n_signals: int32 `[]`, that counted: finite, of a weight above 0.
       n_replaced: int32 `[]`, atoms that were unused, or copies.
     """
 

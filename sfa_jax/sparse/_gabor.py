@@ -28,7 +28,7 @@ class Gabor(NamedTuple):
       angle: of the wave vector, in [0, pi): 0 is a grating of upright bars.
       frequency: cycles a pixel, at least 0.
       sigma_along, sigma_across: of the envelope, along the wave vector and across it.
-      phase: at the centre, in [-pi, pi): 0 is even, with a bright bar in the middle, and +-pi/2 odd, an edge.
+      phase: at the centre, in [-pi, pi]: 0 is even, with a bright bar in the middle, and +-pi/2 odd, an edge.
       amplitude: at least 0, in units of the atom.
       r2: share of the atom's power that the function holds, 1 - |atom - function|^2 / |atom|^2.
     """
@@ -170,7 +170,7 @@ class _Shape(NamedTuple):
 
 def _envelope_and_turn(shape: _Shape, height: int, width: int) -> tuple[jax.Array, jax.Array]:
     """Envelope and phase from the centre on, of each pixel."""
-    dtype = jnp.result_type(float) if isinstance(shape.angle, float) else jnp.asarray(shape.angle).dtype
+    dtype = shape.angle.dtype
     y, x = jnp.meshgrid(jnp.arange(height, dtype=dtype), jnp.arange(width, dtype=dtype), indexing="ij")
     y, x = (jnp.broadcast_to(part, (*jnp.shape(shape.angle)[:-2], height, width)) for part in (y, x))
     across, down = x - shape.centre_x, y - shape.centre_y

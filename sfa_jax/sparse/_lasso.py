@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from sfa_jax.sparse._blocks import in_blocks
-from sfa_jax.sparse._checks import check_coding
-from sfa_jax.sparse._proximal import Lasso, check_lasso, minimize
+from sfa_jax.sparse._checks import check_coding, check_lasso
+from sfa_jax.sparse._proximal import Lasso, minimize
 
 
 def fista(
@@ -102,9 +102,9 @@ def _solve(
     check_coding(atoms, x)
     check_lasso(alpha, tol, max_iter)
     (n_atoms, n_features), dtype = atoms.shape, x.dtype
-    narrow = 2 * n_features <= n_atoms  # then drawing and correlating are fewer products than one with D D'
-    gram = jnp.matmul(atoms, atoms.T) if n_atoms <= n_features or not narrow else None
-    smaller = gram if n_atoms <= n_features else jnp.matmul(atoms.T, atoms)
+    # Of many atoms to draw and to correlate are fewer products than one with D D'.
+    gram = None if 2 * n_features <= n_atoms else jnp.matmul(atoms, atoms.T)
+    smaller = jnp.matmul(atoms.T, atoms) if gram is None or n_features < n_atoms else gram
     norm = jnp.max(jnp.linalg.eigvalsh(smaller)) * (1 + 16 * jnp.finfo(dtype).eps)
 
     def draw(codes: jax.Array) -> jax.Array:

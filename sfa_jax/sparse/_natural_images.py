@@ -126,9 +126,7 @@ def random_patches(key: jax.Array, images: ArrayLike, n_patches: int, *, size: S
     x = jnp.asarray(images)
     if x.ndim != 4 or not x.size:
         raise ValueError(f"images: expected shape [n, height, width, channel], none 0, got {x.shape}")
-    rows, columns = pair(size)
-    if not (1 <= rows <= x.shape[1] and 1 <= columns <= x.shape[2]):
-        raise ValueError(f"size: expected 1 to the images' {x.shape[1]} x {x.shape[2]} pixels, got {rows} x {columns}")
+    rows, columns = _patch_size(size, x)
     if n_patches < 1:
         raise ValueError(f"n_patches: expected at least 1, got {n_patches}")
     which, top, left = jax.random.split(key, 3)
@@ -158,9 +156,7 @@ def tile_patches(images: ArrayLike, *, size: Size) -> jax.Array:
     x = jnp.asarray(images)
     if x.ndim != 4:
         raise ValueError(f"images: expected shape [n, height, width, channel], got {x.shape}")
-    rows, columns = pair(size)
-    if not (1 <= rows <= x.shape[1] and 1 <= columns <= x.shape[2]):
-        raise ValueError(f"size: expected 1 to the images' {x.shape[1]} x {x.shape[2]} pixels, got {rows} x {columns}")
+    rows, columns = _patch_size(size, x)
     down, across = x.shape[1] // rows, x.shape[2] // columns
     x = x[:, : down * rows, : across * columns].reshape(len(x), down, rows, across, columns, x.shape[3])
     return jnp.moveaxis(x, 3, 2).reshape(len(x), math.prod((down, across)), rows, columns, x.shape[-1])
@@ -172,3 +168,11 @@ def _check_images(images: ArrayLike) -> jax.Array:
     if x.ndim < 3 or not x.size:
         raise ValueError(f"images: expected shape [..., height, width, channel], none 0, got {x.shape}")
     return x
+
+
+def _patch_size(size: Size, x: jax.Array) -> tuple[int, int]:
+    """Height and width of a patch that fits into images `[n, height, width, channel]`."""
+    rows, columns = pair(size)
+    if not (1 <= rows <= x.shape[1] and 1 <= columns <= x.shape[2]):
+        raise ValueError(f"size: expected 1 to the images' {x.shape[1]} x {x.shape[2]} pixels, got {rows} x {columns}")
+    return rows, columns

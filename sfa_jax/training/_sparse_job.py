@@ -25,6 +25,7 @@ _MEASURED = 5000  # held-out signals, the same for every seed
 _CHUNK = 32  # frames coded at once
 _MOST_PICKED = 40  # atoms of the curve of what is left
 _IMAGES = 64  # whose kurtosis is measured
+_SERIES = 1000  # frames of a series that sinusoids are fitted to, at most
 
 Readout = dict[str, np.ndarray]
 
@@ -119,18 +120,17 @@ class SparseCodingJob:
         found = self._code(dictionary)
         readout = {"mean": codes.mean(axis=0), "deviation": codes.std(axis=0)}
         names = {"objective": "loss", "left": "left", "n_nonzero": "n_nonzero"}
-        return readout, None, {shown: found[name] for name, shown in names.items() if name in found}
+        return readout, found, {shown: found[name] for name, shown in names.items() if name in found}
 
     def finish(
         self,
         state: TrainState,
-        measured: Any,
+        measured: dict[str, float],
         workdir: Path,
         records: Sequence[Mapping[str, Any]],
         poll: Callable[[], None],
     ) -> dict[str, float]:
         """Writes `embeddings.npz` and the plots; returns the measures of the summary."""
-        del measured
         model = self._model(state)
         n_held_out = float(sum(map(len, self._held_out)))
         summary = {"held_out_frames": n_held_out, "signals": float(len(self._measured)), "dim": float(self._n_atoms)}
@@ -139,13 +139,13 @@ class SparseCodingJob:
         scores = {"learned": held_out_codes}
         dictionaries: dict[str, tuple[np.ndarray, np.ndarray | None]] = {"learned": (model.dictionary[order], None)}
         if "pca" in self._config.evaluation.baselines:
-            middle, components = evaluation.principal_dictionary(self._sample, min(self._n_atoms, self._signals.size))
+            middle, components = evaluation.principal_components(self._sample, self._n_atoms)
             dictionaries["pca"] = components, middle  # which costs it nothing
             scores["PCA"] = (self._measured - middle) @ components.T
         pursuits, marks = {}, {}
         for name, (atoms, mean) in dictionaries.items():
             start = "" if name == "learned" else f"baseline/{name}/"
-            found = self._code(atoms, mean)
+            found = dict(measured) if name == "learned" else self._code(atoms, mean)
             most = min(_MOST_PICKED, self._signals.size // 2)
             pursuits[name] = evaluation.pursuit(atoms, self._measured, most, mean)
             found |= _left_after(pursuits[name])
@@ -195,14 +195,14 @@ class SparseCodingJob:
         if folder is not None:
             evaluation.plot_kurtosis(folder, curves, what)
         if self._signals.kind != "patches":
-            found, codes = evaluation.series_pursuit(series)
+            series = series[:_SERIES]
+            found = evaluation.series_pursuit(series)
             summary |= {f"sinusoids/{name}": value for name, value in _left_after(found).items()}
             if folder is not None:
-                cut = series[: evaluation.SERIES_FRAMES]
-                drawn = (codes @ evaluation.sinusoids(len(cut))).T + cut.mean(axis=0)
+                drawn = evaluation.drawn_by_sinusoids(series, found.elbow)
                 title = "What is left of pixels' series, by sinusoids"
                 evaluation.plot_pursuit(folder, {"100 sinusoids": found}, "sinusoids_left", title)
-                evaluation.plot_series(folder, cut, drawn, found.elbow)
+                evaluation.plot_series(folder, series, drawn, found.elbow)
         return summary
 
     def _code(self, dictionary: np.ndarray, mean: np.ndarray | None = None) -> dict[str, float]:

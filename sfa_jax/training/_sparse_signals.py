@@ -1,5 +1,6 @@
 """From frames to the signals that are sparsely coded: patches of images, whole frames, or pixels over time."""
 
+import math
 from typing import Any
 
 import jax
@@ -53,9 +54,7 @@ class Signals:
                     f"signals.kind=windows: expected frames of one channel, got {channel}; set data.greyscale=True"
                 )
             self.shape = (clip_length,)
-        self.size = 1
-        for side in self.shape:
-            self.size *= side
+        self.size = math.prod(self.shape)
 
     def draw(self, key: jax.Array, frames: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Signals of a batch of clips, drawn at random where there are more than are asked for.
@@ -76,10 +75,8 @@ class Signals:
         if self.kind == "patches":
             keys = jax.random.split(key, batch * time)
             cut = jax.vmap(lambda key, image: sparse.random_patches(key, image[None], number, size=self._options.size))
-            patches = cut(keys, images)
-            return self._signals(patches.reshape(-1, *self.shape)), jnp.repeat(valid.reshape(-1), number).astype(
-                jnp.float32
-            )
+            weight = jnp.repeat(valid.reshape(-1), number).astype(jnp.float32)
+            return self._signals(cut(keys, images).reshape(-1, *self.shape)), weight
         n_pixels = self._frame_shape[0] * self._frame_shape[1]
         traces = images.reshape(batch, time, n_pixels)
         pixels = jax.random.randint(key, (batch, number), 0, n_pixels)
@@ -111,10 +108,6 @@ class Signals:
         rows = jnp.arange(n)[:, None] + jnp.arange(self._clip_length)[None]
         windows = jnp.moveaxis(traces[rows], 2, 1)
         return self._signals(windows.reshape(-1, self._clip_length)).reshape(n, -1, self._clip_length)
-
-    def whole(self, frames: jax.Array) -> jax.Array:
-        """Whole images as patches are cut from them, `[n, height, width, channel]`."""
-        return self._prepare(frames)
 
     def _prepare(self, frames: jax.Array) -> jax.Array:
         images = as_float(frames)
