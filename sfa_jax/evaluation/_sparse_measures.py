@@ -164,7 +164,9 @@ def space_curves(images: np.ndarray) -> Curves:
     """
     windows = (0, *(lag for lag in _LAGS if 2 * lag < min(images.shape[1:3])))
     before, *after = (np.asarray(found) for found in _over_space(images, windows))
-    return Curves(before, dict(zip(("theta", "window"), zip((_THETAS, windows), after, strict=True), strict=True)))
+    return Curves(
+        before, dict(zip(("hard_theta", "spatial_window"), zip((_THETAS, windows), after, strict=True), strict=True))
+    )
 
 
 # One program for all strengths: each is of another shape, and to compile them one by one takes longer than all else.

@@ -13,9 +13,11 @@ from sfa_jax.evaluation._sparse_measures import Curves, Pursuit
 _ATOMS = 100  # drawn of each dictionary
 _CODES = 400  # frames of the picture of codes
 _LABELS = {
-    "theta": "threshold theta, of full brightness",
+    "theta": "threshold theta of a ReLU, of full brightness",
     "tau": "lag tau, frames",
-    "window": "window of the box",
+    "window": "window of the box, frames",
+    "hard_theta": "hard threshold theta, of full brightness",
+    "spatial_window": "window of the box, pixels (0: neighbours)",
 }
 
 
@@ -212,7 +214,7 @@ def plot_kurtosis(folder: Path, curves: Curves, what: str) -> list[Path]:
         axis.plot(strengths[told], middle, "o-", markersize=3, color="tab:blue", label=f"after, median {what}")
         axis.axhline(before, color="black", linestyle=":", linewidth=1, label="before")
         axis.set(xlabel=_LABELS[name], yscale="log")
-        axis.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axis.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
         axis.yaxis.set_major_formatter("{x:g}"), axis.yaxis.set_minor_formatter("{x:g}")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_ylabel("kurtosis")

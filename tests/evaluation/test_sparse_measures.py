@@ -71,7 +71,7 @@ def test_curves_are_scipys(rng):
     images = evaluation.space_curves(frames)
     x = frames[..., 0] / 255
     both = np.concatenate([np.diff(x, axis=1).reshape(30, -1), np.diff(x, axis=2).reshape(30, -1)], axis=1)
-    np.testing.assert_allclose(images.after["window"][1][0], kurtosis(both, axis=1, fisher=False), rtol=1e-3)
-    theta = images.after["theta"][0][6]
+    np.testing.assert_allclose(images.after["spatial_window"][1][0], kurtosis(both, axis=1, fisher=False), rtol=1e-3)
+    theta = images.after["hard_theta"][0][6]
     expected = kurtosis(np.where(x >= np.float32(theta), x, 0).reshape(30, -1), axis=1, fisher=False)
-    np.testing.assert_allclose(images.after["theta"][1][6], expected, rtol=1e-3)
+    np.testing.assert_allclose(images.after["hard_theta"][1][6], expected, rtol=1e-3)
