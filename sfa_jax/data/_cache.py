@@ -23,6 +23,7 @@ import numpy as np
 
 from sfa_jax._errors import InputError
 from sfa_jax.data._cuts import CutFinder
+from sfa_jax.data._progress import Progress
 from sfa_jax.data._runs import Run
 from sfa_jax.data._source import Options, Source
 
@@ -43,6 +44,7 @@ class Entry(NamedTuple):
     stride: int
     runs: tuple[tuple[int, int], ...]  # (first row, rows) in the frames
     numbers: tuple[int, ...]  # the number of each run's first frame
+    steps: tuple[int, ...]  # from one number of each run to the next
     truth: tuple[str, ...]  # names of what is known of each frame
 
     @property
@@ -99,12 +101,12 @@ def entry_runs(entry: Entry, in_memory: bool, held_out: bool | None = None) -> l
     """The runs of an entry that have at least two frames, `held_out` or not."""
     frames, truth = entry_frames(entry, in_memory), _entry_truth(entry)
     runs = []
-    for index, ((first, count), number) in enumerate(zip(entry.runs, entry.numbers, strict=True)):
+    for index, ((first, count), number, step) in enumerate(zip(entry.runs, entry.numbers, entry.steps, strict=True)):
         name = entry.name if len(entry.runs) == 1 else f"{entry.name} (shot {index + 1} of {len(entry.runs)})"
         if count < 2:
             logger.info("dropped %s, frame %d: a run of 1 frame, and slowness needs two", name, number)
             continue
-        frame_index = number + entry.stride * np.arange(count, dtype=np.int64)
+        frame_index = number + step * np.arange(count, dtype=np.int64)
         rows = slice(first, first + count)
         known = {key: values[rows] for key, values in truth.items()}
         runs.append(Run(frames[rows], name, frame_index, known, held_out))
@@ -169,7 +171,8 @@ def _write(source: Source, options: Options, path: pathlib.Path) -> None:
     try:
         if estimate.exact and estimate.n_bytes > free:
             raise InputError(_no_room(root, needed, f"{free} bytes ({size_text(free)}) are free"))
-        header = _write_frames(source, options, root, temporary / _FRAMES, needed)
+        with Progress(f"reading {source.name}", estimate.n_frames * options.stride) as progress:
+            header = _write_frames(source, options, root, temporary / _FRAMES, needed, progress)
         with _write_errors(root, needed):
             (temporary / _ENTRY).write_text(json.dumps(header))
             try:
@@ -184,21 +187,31 @@ def _write(source: Source, options: Options, path: pathlib.Path) -> None:
 
 
 def _write_frames(
-    source: Source, options: Options, root: pathlib.Path, path: pathlib.Path, needed: str
+    source: Source, options: Options, root: pathlib.Path, path: pathlib.Path, needed: str, progress: Progress
 ) -> dict[str, Any]:
     finder = CutFinder() if options.split_cuts else None
     numbers: list[int] = []
+    begins: list[int] = []
     truth: dict[str, list[float]] = {}
     shape: tuple[int, ...] = ()
     with _write_errors(root, needed):
         file = path.open("wb", buffering=_CHUNK_BYTES)
     try:
         for picture in source.pictures(options):
+            progress.update()
             if finder is not None and picture.thumbnail is not None:
                 finder.update(picture.thumbnail, picture.number)
             if picture.image is None:
                 continue
+            if shape not in ((), picture.image.shape):
+                raise InputError(
+                    f"{source.name}: a frame is {picture.image.shape[1]}x{picture.image.shape[0]} pixels of "
+                    f"{picture.image.shape[2]} channel(s), those before it are {shape[1]}x{shape[0]} of {shape[2]}; "
+                    "set image_size to bring them to one size"
+                )
             shape = picture.image.shape
+            if picture.begins:
+                begins.append(len(numbers))
             numbers.append(picture.number)
             for key, value in (picture.truth or {}).items():
                 truth.setdefault(key, []).append(value)
@@ -214,7 +227,7 @@ def _write_frames(
         with _write_errors(root, needed):
             np.savez(path.with_name(_TRUTH), **known)
     cuts = finder.finish() if finder is not None else []
-    starts = np.unique(np.searchsorted(numbers, cuts)).tolist() if cuts else []
+    starts = sorted({*begins, *(np.searchsorted(numbers, cuts).tolist() if cuts else [])})
     bounds = [0, *(start for start in starts if 0 < start < len(numbers)), len(numbers)]
     return {
         "shape": [len(numbers), *shape],
@@ -222,6 +235,10 @@ def _write_frames(
         "stride": options.stride,
         "runs": [[start, stop - start] for start, stop in itertools.pairwise(bounds)],
         "numbers": [numbers[start] for start in bounds[:-1]],
+        "steps": [
+            numbers[start + 1] - numbers[start] if stop - start > 1 else options.stride
+            for start, stop in itertools.pairwise(bounds)
+        ],
         "cuts": cuts,
         "truth": list(truth),
     }
@@ -234,7 +251,8 @@ def _open_entry(path: pathlib.Path) -> Entry | None:
         whole = (path / _FRAMES).stat().st_size == int(np.prod(shape))
         runs = tuple((first, count) for first, count in header["runs"])
         numbers, truth = tuple(header["numbers"]), tuple(header.get("truth", ()))
-        entry = Entry(path, shape, header["name"], header["stride"], runs, numbers, truth)
+        steps = tuple(header.get("steps", [header["stride"]] * len(runs)))
+        entry = Entry(path, shape, header["name"], header["stride"], runs, numbers, steps, truth)
         whole &= not truth or (path / _TRUTH).is_file()
     except (OSError, ValueError, KeyError, TypeError):
         return None

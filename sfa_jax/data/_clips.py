@@ -95,8 +95,8 @@ class FrameStore:
 
     @property
     def in_memory(self) -> bool:
-        """Whether no part is mapped from a file."""
-        return not any(_is_mapped(part) for part in self._parts)
+        """Whether no part is mapped or read from a file."""
+        return all(isinstance(part, np.ndarray) and not _is_mapped(part) for part in self._parts)
 
     def all(self) -> np.ndarray:
         """Every frame in one array `[n, height, width, channel]`: a copy where there are several runs."""

@@ -7,7 +7,7 @@ import logging
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,9 +27,11 @@ from sfa_jax.data._cache import (
 from sfa_jax.data._checks import check_image_size
 from sfa_jax.data._files import IMAGE_SUFFIXES, FrameFolder, walk
 from sfa_jax.data._packaged import VIDEOS, find_video
+from sfa_jax.data._record_frames import RecordFrames
 from sfa_jax.data._runs import Run
 from sfa_jax.data._source import Options, Source, natural_key
-from sfa_jax.data._tfds import PREFIX, TfdsSplit, tfds_splits
+from sfa_jax.data._tfds import TfdsSplit, tfds_splits
+from sfa_jax.data._tfds_open import PREFIX, TfdsOptions
 from sfa_jax.data._video import VIDEO_SUFFIXES, VideoFile
 
 logger = logging.getLogger("sfa_jax")
@@ -40,6 +42,8 @@ WORLDS = "room", "photo_pan", "photographs", "digits", "digit_film"
 """What is drawn, not read; each name is a path, and the option of `load` that holds its options."""
 
 _GREY = "digits", "digit_film"  # whatever is asked for
+SOURCES = "auto", "tfds"
+ON_CORRUPT = "refuse", "skip"
 
 _EXPECTED = (
     "path is 'room', 'photo_pan', 'photographs', 'digits', 'digit_film', 'tfds:NAME', a folder of frames, a video "
@@ -47,15 +51,38 @@ _EXPECTED = (
 )
 
 
+class Plan(NamedTuple):
+    """What is to be read, before anything is decoded.
+
+    Attributes:
+      sources: files, folders and splits; empty for what is drawn.
+      drawn: the runs of what is drawn, which takes no decoding.
+      options: size, stride and colour.
+      root: of the cache.
+      limit: bytes of frames in memory, at most.
+      asked: the path, for messages.
+    """
+
+    sources: list[Source]
+    drawn: list[Run]
+    options: Options
+    root: pathlib.Path
+    limit: int
+    asked: Any
+
+
 def load(
     path: PathLike | Sequence[PathLike],
     *,
+    source: str = "auto",
     image_size: int | tuple[int, int] | None = 64,
     stride: int = 1,
     greyscale: bool = False,
     split_cuts: bool = True,
+    on_corrupt: str = "refuse",
     cache_dir: PathLike | None = None,
     memory_limit_bytes: int | None = None,
+    tfds: Mapping[str, Any] | None = None,
     room: Mapping[str, Any] | None = None,
     photo_pan: Mapping[str, Any] | None = None,
     photographs: Mapping[str, Any] | None = None,
@@ -72,17 +99,22 @@ def load(
         `"./room"`); a folder of frames, whose sub-folders are runs of their own; a video (`"bikes.mp4"` and
         `"carphone_pristine.mp4"` are found in a package where there is no such file); an array `.npy` or `.npz`; a
         folder of videos or arrays; several paths as a list, a pattern with `*`, or text with commas; or, alone,
-        `"tfds:NAME"` or `"tfds:DIRECTORY"`, images that TensorFlow Datasets has prepared as array_record, with options
-        such as `?data_dir=DIRECTORY&split=train&held_out=validation&image=FEATURE`. Of these each image is cut to the
-        largest centred part of the frame's shape before it is resized, and classes are the truth `label`.
+        `"tfds:NAME"` or `"tfds:DIRECTORY"`, what TensorFlow Datasets or `python -m sfa_jax.prepare` has written as
+        array_record, with options such as `?split=train&held_out=validation&frames=FEATURE` (see `tfds`). Of single
+        images each is cut to the largest centred part of the frame's shape before it is resized.
+      source: "tfds" where `path` is `NAME` or `DIRECTORY` of such a set, without the prefix; else "auto".
       image_size: pixels a side, or (height, width); both sides are resized to it. 0 or None keeps the source's size
         (what is drawn needs one).
       stride: keep the frames whose number in the file is a multiple of it.
       greyscale: one channel, the ITU-R 601 luma.
-      split_cuts: end a run at each hard cut of a video or folder, found at full frame rate. Arrays are never cut by
-        content: they say where runs end by `run_id`.
+      split_cuts: end a run at each hard cut of a video or folder, found at full frame rate. Arrays and sets of TFDS are
+        never cut by content: they say where runs end.
+      on_corrupt: "refuse" ends with an error at the first damaged record of a set of TFDS, "skip" leaves such records
+        out, tells how many, and ends runs there.
       cache_dir: where the cache is; by default `$SFA_JAX_CACHE`, `$XDG_CACHE_HOME/sfa_jax` or `~/.cache/sfa_jax`.
-      memory_limit_bytes: frames above it in total are memory-mapped; by default half of the memory available.
+      memory_limit_bytes: frames above it in total stay on disk; by default half of the memory available.
+      tfds: what to read of a set of TFDS: `data_dir`, `split`, `held_out`, and the names of the features that hold
+        `frames`, `label`, `run`, `frame_index` and (several) `truth`; what is left out is guessed and told.
       room: options of the room, used when `path` is `"room"`.
       photo_pan: options of the pan, used when `path` is `"photo_pan"`.
       photographs: options of the crops, used when `path` is `"photographs"`.
@@ -95,31 +127,96 @@ def load(
     Raises:
       InputError: something cannot be read or used; the message names it and says what to do.
     """
+    worlds = {"room": room, "photo_pan": photo_pan, "photographs": photographs, "digits": digits}
+    return read(
+        plan(
+            path,
+            source=source,
+            image_size=image_size,
+            stride=stride,
+            greyscale=greyscale,
+            split_cuts=split_cuts,
+            on_corrupt=on_corrupt,
+            cache_dir=cache_dir,
+            memory_limit_bytes=memory_limit_bytes,
+            tfds=tfds or {},
+            worlds=worlds | {"digit_film": digit_film},
+        )
+    )
+
+
+def plan(
+    path: PathLike | Sequence[PathLike],
+    *,
+    source: str,
+    image_size: int | tuple[int, int] | None,
+    stride: int,
+    greyscale: bool,
+    split_cuts: bool,
+    on_corrupt: str,
+    cache_dir: PathLike | None,
+    memory_limit_bytes: int | None,
+    tfds: Mapping[str, Any],
+    worlds: Mapping[str, Mapping[str, Any] | None],
+) -> Plan:
+    """Checks what `load` is given and finds what it stands for.
+
+    Raises:
+      InputError: as `load`, but for what only decoding shows.
+    """
+    for name, value, known in (("source", source, SOURCES), ("on_corrupt", on_corrupt, ON_CORRUPT)):
+        if value not in known:
+            raise InputError(f"{name}: expected one of {known}, got {value!r}")
     height, width = check_image_size(image_size)
     if isinstance(stride, bool) or not isinstance(stride, (int, np.integer)) or stride < 1:
         raise InputError(f"stride must be a whole number of frames, at least 1; got {stride!r}")
     options = Options(height, width, int(stride), bool(greyscale), bool(split_cuts))
-    if isinstance(path, str) and path in WORLDS:
-        worlds = {"room": room, "photo_pan": photo_pan, "photographs": photographs, "digits": digits}
-        given = (worlds | {"digit_film": digit_film})[path]
-        return _every(stride, _synthetic(path, given or {}, image_size, greyscale))
     limit = available_memory() // 2 if memory_limit_bytes is None else memory_limit_bytes
+    root = cache_root(cache_dir)
+    from_tfds = source == "tfds" or (isinstance(path, str) and path.startswith(PREFIX))
+    if not from_tfds and isinstance(path, str) and path in WORLDS:
+        drawn = _every(stride, _synthetic(path, worlds[path] or {}, image_size, greyscale))
+        return Plan([], drawn, options, root, limit, path)
     sources: list[Source]
-    if isinstance(path, str) and path.startswith(PREFIX):
-        sources, options = [*tfds_splits(path)], options._replace(split_cuts=False)
+    if from_tfds:
+        if not isinstance(path, (str, os.PathLike)):
+            raise InputError(f"path: expected the name or directory of one data set with source=tfds, got {path!r}")
+        splits = tfds_splits(os.fspath(path), _tfds_options(tfds), skip=on_corrupt == "skip", root=root)
+        sources, options = [*splits], options._replace(split_cuts=False)
     else:
         sources = list(_sources(_paths(path)))
-    runs = _read(sources, options, cache_root(cache_dir), limit)
+    return Plan(sources, [], options, root, limit, path)
+
+
+def read(found: Plan) -> list[Run]:
+    """The runs of a plan.
+
+    Raises:
+      InputError: as `load`.
+    """
+    runs = found.drawn or _read(found.sources, found.options, found.root, found.limit)
     if not runs:
         raise InputError(
-            f"{path} gives no run of at least two consecutive frames at stride {stride}: give longer sequences "
-            f"or a smaller stride; of a video or folder with many cuts, split_cuts=False makes one run"
+            f"{found.asked} gives no run of at least two consecutive frames at stride {found.options.stride}: give "
+            f"longer sequences or a smaller stride; of a video or folder with many cuts, split_cuts=False makes one run"
         )
-    _check_alike(runs)
+    check_alike(runs)
     return runs
 
 
-def _check_alike(runs: Sequence[Run]) -> None:
+def _tfds_options(given: Mapping[str, Any]) -> TfdsOptions:
+    for name, value in given.items():
+        if name not in TfdsOptions._fields:
+            raise InputError(f"tfds options: expected some of {', '.join(TfdsOptions._fields)}, got {name!r}")
+        if name == "truth" and (isinstance(value, str) or not all(isinstance(each, str) for each in value)):
+            raise InputError(f"tfds.truth: expected names of features such as ('pose',), got {value!r}")
+        if name != "truth" and not isinstance(value, str):
+            raise InputError(f"tfds.{name}: expected text, got {value!r}")
+    chosen: dict[str, Any] = {name: tuple(value) if name == "truth" else value for name, value in given.items()}
+    return TfdsOptions(**chosen)
+
+
+def check_alike(runs: Sequence[Run]) -> None:
     """Raises unless frames of all runs have one shape, so that clips of any of them can be batched."""
     first = runs[0]
     for run in runs:
@@ -152,14 +249,14 @@ def _read(sources: Sequence[Source], options: Options, root: pathlib.Path, limit
     in_memory = total <= limit
     if not in_memory:
         logger.info(
-            "%s of frames are above the memory limit of %s: they stay on disk, memory-mapped",
+            "%s of frames are above the memory limit of %s: they stay on disk",
             size_text(total),
             size_text(limit),
         )
     runs: list[Run] = []
     for source, entry in zip(sources, stored, strict=True):
-        if isinstance(source, ArrayFile):
-            frames = entry_frames(entry, in_memory) if isinstance(entry, Entry) else entry
+        if isinstance(source, ArrayFile) or (isinstance(source, TfdsSplit) and not isinstance(entry, Entry)):
+            frames: Any = entry_frames(entry, in_memory) if isinstance(entry, Entry) else entry
             runs.extend(source.runs(np.array(frames) if in_memory else frames, options.stride))
         elif isinstance(entry, Entry):
             held_out = source.held_out if isinstance(source, TfdsSplit) else None
@@ -167,7 +264,11 @@ def _read(sources: Sequence[Source], options: Options, root: pathlib.Path, limit
     return runs
 
 
-def _store(source: Source, options: Options, root: pathlib.Path) -> Entry | np.ndarray:
+def _store(source: Source, options: Options, root: pathlib.Path) -> Entry | np.ndarray | RecordFrames:
+    if isinstance(source, TfdsSplit) and source.is_ready(options):
+        found = source.record_frames()
+        logger.info("%s: %d frames, %s", source.name, len(found), size_text(found.nbytes))
+        return found
     if isinstance(source, ArrayFile) and source.is_ready(options):
         frames = source.memory_map()[:: options.stride]
         logger.info("%s: %d frames, %s", source.name, len(frames), size_text(frames.nbytes))

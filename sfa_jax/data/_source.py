@@ -41,12 +41,14 @@ class Picture(NamedTuple):
       image: uint8 `[height, width, channel]`, or None where the stride skips it.
       thumbnail: uint8 `[THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3]`, or None when no cuts are looked for.
       truth: what is known of the frame, name -> value, the same names for all frames of a source; or None.
+      begins: whether a run begins with it, as the source says.
     """
 
     number: int
     image: np.ndarray | None
     thumbnail: np.ndarray | None
     truth: Mapping[str, float] | None = None
+    begins: bool = False
 
 
 class Estimate(NamedTuple):

@@ -1,294 +1,294 @@
-"""Images of data sets that TensorFlow Datasets has prepared as array_record, read without TensorFlow."""
+"""Data sets that TensorFlow Datasets has prepared as array_record, read without TensorFlow."""
 
 import concurrent.futures
-import contextlib
 import functools
-import glob
-import importlib
-import io
+import logging
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import pathlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from sfa_jax._errors import InputError
-from sfa_jax.data._files import decode_picture, pillow_warnings
-from sfa_jax.data._source import REDUCING_GAP, Estimate, Options, Picture, crop_picture, luma
-
-PREFIX = "tfds:"
-_OPTIONS = ("data_dir", "split", "held_out", "image")
-_CHUNK = 256  # records read at once, and decoded by threads
-_PREPARE = (
-    "prepare it where TensorFlow is installed with `tfds build NAME --file_format=array_record`, or convert it with "
-    "`tfds convert_format --dataset_version_dir=DIRECTORY --out_file_format=array_record`"
+from sfa_jax.data._files import pillow_warnings
+from sfa_jax.data._record_frames import RecordFrames
+from sfa_jax.data._record_index import Stretch, find_stretches, tell_left_out
+from sfa_jax.data._runs import Run
+from sfa_jax.data._source import Estimate, Options, Picture
+from sfa_jax.data._tfds_features import Layout, describe, find_layout, find_leaves, frame_shape, is_image
+from sfa_jax.data._tfds_open import (
+    PREFIX,
+    PREPARE,
+    TfdsOptions,
+    check_apart,
+    choose_splits,
+    import_tfds,
+    open_set,
+    opening,
+    parse,
 )
+from sfa_jax.data._tfds_records import Records, sentence
+
+_log = logging.getLogger("sfa_jax")
+_CHUNK = 256  # records read at once, and decoded by threads
 
 
 class TfdsSplit:
-    """The images of one split, in the order of the records; labels become truth.
+    """The frames of one split; classes, and what else is known of frames, become truth.
 
-    Each image is cut to the largest centred part of the frame's shape and resized: of ImageNet at 64, the shorter side
-    becomes 64 pixels and the middle of the longer one is kept, its usual crop for evaluation.
+    An example is a single image, one frame of a run, or a run. Single images come in the order of the records, and each
+    is cut to the largest centred part of the frame's shape and resized: of ImageNet at 64, the shorter side becomes 64
+    pixels and the middle of the longer one is kept, its usual crop for evaluation. Frames of video are not cut.
 
     Args:
       builder: of a prepared data set.
       split: name or slice of a split, such as `train[:90%]`.
-      held_out: whether its images are held out.
-      image: name of the feature that holds the image.
-      label: name of the feature that holds the class, or None.
+      held_out: whether its runs are held out, as in `Run`.
+      layout: which feature holds what.
+      skip: leave out damaged records instead of refusing them.
+      root: of the cache, where the places of frames are kept.
 
     Raises:
       InputError: there is no such split, or it has no two images.
     """
 
-    def __init__(self, builder: Any, split: str, held_out: bool, image: str, label: str | None) -> None:
+    def __init__(
+        self, builder: Any, split: str, held_out: bool | None, layout: Layout, skip: bool, root: pathlib.Path
+    ) -> None:
         tfds = import_tfds()
         self.name = f"{PREFIX}{builder.info.full_name} {split}"
         self.held_out = held_out
-        self._split, self._image, self._label = split, image, label
+        self._split, self._layout, self._skip, self._root = split, layout, skip, root
         try:
-            n_images = builder.info.splits[split].num_examples
+            n_examples = builder.info.splits[split].num_examples
         except (ValueError, KeyError) as error:
             raise InputError(
-                f"{self.name}: no such split ({_sentence(error)}); give one of {', '.join(builder.info.splits)}, or a "
+                f"{self.name}: no such split ({sentence(error)}); give one of {', '.join(builder.info.splits)}, or a "
                 f"part such as {next(iter(builder.info.splits))}[:90%]"
             ) from error
-        if n_images < 2:
-            raise InputError(f"{self.name} has {n_images} image(s); expected at least 2: take a larger part")
-        with _reading(self.name):
+        if n_examples < (1 if layout.clip else 2):
+            what = "example(s); expected at least 1" if layout.clip else "image(s); expected at least 2"
+            raise InputError(f"{self.name} has {n_examples} {what}: take a larger part")
+        with opening(self.name):
             raw = tfds.decode.DeserializeMethod.RAW_BYTES
-            self._records = builder.as_data_source(split, deserialize_method=raw, file_format="array_record")
+            source = builder.as_data_source(split, deserialize_method=raw, file_format="array_record")
             self.files = builder.info.splits[split].file_instructions  # now those of array_record
-        # Only what is asked for is parsed: other features may need TensorFlow.
-        features = builder.info.features
-        self._features = tfds.features.FeaturesDict({name: features[name] for name in (image, label) if name})
-        self._decoders = {image: tfds.decode.SkipDecoding()}  # the bytes of a file
-        *sides, channels = features[image].shape
-        self._size = tuple(sides)
-        self._channels = 1 if channels == 1 else 3
+        self._records = Records(self.name, source, layout)
+        self._stretches: list[Stretch] | None = None
 
     def signature(self) -> list[list[object]]:
         paths = sorted({os.fspath(file.filename) for file in self.files})
         try:
             stats = [os.stat(path) for path in paths]
         except OSError as error:
-            raise InputError(f"{self.name}: {error.filename} cannot be read ({error.strerror}); {_PREPARE}") from error
-        what: list[list[object]] = [["centre crop", self._split, self._image, self._label]]
-        return what + [[path, stat.st_size, stat.st_mtime_ns] for path, stat in zip(paths, stats, strict=True)]
+            raise InputError(f"{self.name}: {error.filename} cannot be read ({error.strerror}); {PREPARE}") from error
+        truth = [[name, leaf.name, place] for name, (leaf, place) in self._layout.truth.items()]
+        order = [leaf and leaf.name for leaf in (self._layout.run, self._layout.frame_index)]
+        what: list[object] = [self._split, len(self._records), self._layout.frames.name, order, truth, self._skip]
+        return [what, *([path, stat.st_size, stat.st_mtime_ns] for path, stat in zip(paths, stats, strict=True))]
 
     def estimate(self, options: Options) -> Estimate:
         height, width = self._frame_size(options)
-        channels = 1 if options.greyscale else self._channels
-        return Estimate(-(-len(self._records) // options.stride), height * width * channels, exact=True)
+        channels = 1 if options.greyscale else frame_shape(self._layout.frames)[2]
+        n_frames = len(self._records)
+        if self._layout.clip:
+            found = self._records.readable([0])
+            for record in found.records:
+                n_frames *= len(self._records.frames(0, self._records.parse(0, record)))
+        return Estimate(-(-n_frames // options.stride), height * width * channels, exact=not self._layout.clip)
+
+    def is_ready(self, options: Options) -> bool:
+        """Whether frames can be taken from the records as they are: tensors of the size and colour asked for."""
+        leaf = self._layout.frames
+        height, width, channels = frame_shape(leaf)
+        return (
+            not self._layout.clip
+            and not is_image(leaf)
+            and np.dtype(leaf.feature.np_dtype) == np.uint8
+            and None not in (height, width)
+            and (options.height, options.width) in ((0, 0), (height, width))
+            and not (options.greyscale and channels == 3)
+        )
+
+    def record_frames(self) -> RecordFrames:
+        """All frames in the order of the runs, none of them read yet; `runs` tells where each run ends."""
+        height, width, channels = frame_shape(self._layout.frames)
+        numbers = [stretch.numbers for stretch in self._find_stretches()]
+        every = np.concatenate(numbers) if numbers else np.zeros(0, np.int64)
+        return RecordFrames(self._records, every, (height or 0, width or 0, channels))
+
+    def runs(self, frames: Any, stride: int) -> list[Run]:
+        """The runs of `record_frames`, those frames whose index is a multiple of the stride."""
+        runs, first = [], 0
+        for stretch in self._find_stretches():
+            whole = Run(
+                frames[first : first + len(stretch.numbers)],
+                f"{self.name} (run {stretch.name})" if stretch.name else self.name,
+                stretch.frame_index,
+                stretch.truth,
+                self.held_out,
+            )
+            first += len(whole)
+            rows = _every(stretch.frame_index, stride)
+            if len(rows) < 2:
+                _log.info("dropped %s, frame %d: fewer than two frames", whole.name, stretch.frame_index[0])
+            else:
+                runs.append(whole.part(rows.start, rows.stop, rows.step))
+        return runs
 
     def pictures(self, options: Options) -> Iterator[Picture]:
-        numbers = range(0, len(self._records), options.stride)
+        """The frames, decoded; damaged records are refused, or left out, told and counted."""
+        wrong: list[InputError] = []
+        jobs = self._clips(options, wrong) if self._layout.clip else self._images(options, wrong)
+        broken = False
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            for start in range(0, len(numbers), _CHUNK):
-                chunk = list(numbers[start : start + _CHUNK])
-                with _reading(self.name):
-                    records = self._records.__getitems__(chunk)
+            for part in jobs:
                 with pillow_warnings():
-                    pictures = list(pool.map(functools.partial(self._picture, options), chunk, records))
-                yield from pictures
+                    frames = list(pool.map(functools.partial(self._frame, options), part))
+                for job, frame in zip(part, frames, strict=True):
+                    if isinstance(frame, InputError):
+                        self._refuse_or_note(frame, wrong)
+                        broken = True
+                        continue
+                    yield Picture(job.number, frame, None, job.truth, job.begins or broken)
+                    broken = False
+        tell_left_out(self.name, wrong)
 
-    def _picture(self, options: Options, number: int, record: bytes) -> Picture:
-        name = f"{self.name}, image {number}"
-        with _reading(name):
-            example = self._features.deserialize_example_np(record, decoders=self._decoders)
-        height, width = self._frame_size(options)
-        # A JPEG is decoded at a fraction of its size where that is still twice what is needed.
-        smallest = round(REDUCING_GAP * height), round(REDUCING_GAP * width)
-        picture = decode_picture(io.BytesIO(example[self._image]), name, smallest, f"remove it, or {_PREPARE}")[0]
-        picture = _centre(picture.convert("L" if self._channels == 1 else "RGB"), height, width)
-        frame = np.asarray(picture).reshape(height, width, self._channels)
-        truth = {"label": float(example[self._label])} if self._label else None
-        return Picture(number, luma(frame) if options.greyscale and self._channels == 3 else frame, None, truth)
+    def _images(self, options: Options, wrong: list[InputError]) -> Iterator[list["_Job"]]:
+        """What is to be decoded of examples that are one frame each."""
+        frames = [self._layout.frames.name]
+        if self._layout.run is not None:
+            for stretch in self._find_stretches():
+                rows = _every(stretch.frame_index, options.stride)
+                for start in range(0, len(rows), _CHUNK):
+                    part = rows[start : start + _CHUNK]
+                    records = self._records.read(stretch.numbers[part.start : part.stop : part.step])
+                    jobs = []
+                    for row, record in zip(part, records, strict=True):
+                        number, index = int(stretch.numbers[row]), int(stretch.frame_index[row])
+                        (value,) = self._records.frames(number, self._records.parse(number, record, frames))
+                        truth = {name: float(known[row]) for name, known in stretch.truth.items()}
+                        jobs.append(_Job(number, index, value, truth, row == rows.start))
+                    yield jobs
+            return
+        numbers, expected = range(0, len(self._records), options.stride), 0
+        for start in range(0, len(numbers), _CHUNK):
+            found, jobs = self._records.readable(numbers[start : start + _CHUNK]), []
+            for said in found.wrong:
+                self._refuse_or_note(said, wrong)
+            for number, record in zip(found.numbers, found.records, strict=True):
+                try:
+                    values = self._records.parse(number, record)
+                    (value,) = self._records.frames(number, values)
+                    truth = {name: float(known[0]) for name, known in self._records.truth(number, values, 1).items()}
+                except InputError as error:
+                    self._refuse_or_note(error, wrong)
+                    continue
+                jobs.append(_Job(number, number, value, truth, number != expected))
+                expected = number + options.stride
+            yield jobs
+
+    def _clips(self, options: Options, wrong: list[InputError]) -> Iterator[list["_Job"]]:
+        """What is to be decoded of examples that are a run each."""
+        for number in range(len(self._records)):
+            found = self._records.readable([number])
+            try:
+                if found.wrong:
+                    raise found.wrong[0]
+                values = self._records.parse(number, found.records[0])
+                frames = self._records.frames(number, values)
+                truth = self._records.truth(number, values, len(frames))
+            except InputError as error:
+                self._refuse_or_note(error, wrong)
+                continue
+            rows = range(0, len(frames), options.stride)
+            for start in range(0, len(rows), _CHUNK):
+                yield [
+                    _Job(number, row, frames[row], {name: float(x[row]) for name, x in truth.items()}, row == 0)
+                    for row in rows[start : start + _CHUNK]
+                ]
+
+    def _frame(self, options: Options, job: "_Job") -> np.ndarray | InputError:
+        try:
+            return self._records.picture(job.record, job.value, options)
+        except InputError as error:
+            return error
+
+    def _refuse_or_note(self, error: InputError, wrong: list[InputError]) -> None:
+        if not self._skip:
+            raise error
+        wrong.append(error)
+
+    def _find_stretches(self) -> list[Stretch]:
+        if self._stretches is None:
+            self._stretches = find_stretches(self._records, self.signature(), self._root, skip=self._skip)
+        return self._stretches
 
     def _frame_size(self, options: Options) -> tuple[int, int]:
         if options.height:
             return options.height, options.width
-        if None in self._size:
+        height, width, _ = frame_shape(self._layout.frames)
+        if height is None or width is None:
             raise InputError(
                 f"image_size: the images of {self.name} are of many sizes; set image_size, for instance 64"
             )
-        height, width = self._size
         return height, width
 
 
-def tfds_splits(path: str) -> list[TfdsSplit]:
+class _Job(NamedTuple):
+    """A frame to be decoded: its record, its place in its run, what the record holds of it, and what is known of it."""
+
+    record: int
+    number: int
+    value: Any
+    truth: dict[str, float]
+    begins: bool
+
+
+def tfds_splits(path: str, options: TfdsOptions, *, skip: bool, root: pathlib.Path) -> list[TfdsSplit]:
     """The split that is trained on, and the one that is held out.
 
     Args:
-      path: `tfds:NAME` or `tfds:DIRECTORY`, then perhaps `?` and options joined by `&`: `data_dir` (where `NAME` lies;
-        by default TFDS's own), `split` (by default `train`), `held_out` (by default `validation`, else `test`, else the
-        last tenth of `split`; empty for none) and `image` (the feature that holds the image, where there are several).
+      path: `NAME` or `DIRECTORY`, perhaps after `tfds:`, then perhaps `?` and options joined by `&`, which go before
+        those of `options`.
+      options: names and splits.
+      skip: leave out damaged records instead of refusing them.
+      root: of the cache.
 
     Returns:
-      One or two splits without an image in common.
+      One or two splits without an example in common.
 
     Raises:
       InputError: the data set is not prepared as array_record, an option does not fit it, or the splits overlap.
     """
-    name, options = _parse(path)
-    builder = _open(name, options.get("data_dir"))
+    name, options = parse(path, options)
+    builder, unreadable = open_set(name, options.data_dir)
     about = f"{PREFIX}{builder.info.full_name}"
-    formats = {file_format.value for file_format in builder.info.available_file_formats()}
-    if "array_record" not in formats:
+    leaves = find_leaves(builder.info.features)
+    layout = find_layout(leaves, options.wanted(), about)
+    if layout.run and not layout.frame_index and not builder.info.disable_shuffling:
         raise InputError(
-            f"{about} is prepared as {', '.join(sorted(formats))}; expected array_record, which is read without "
-            f"TensorFlow: {_PREPARE}"
+            f"{about}: expected a feature with the number of each frame in its run beside {layout.run.name}, as the "
+            f"examples are shuffled: name it by data.tfds.frame_index, or take single images by data.tfds.run=none"
         )
-    image, label = _find_features(builder.info.features, options.get("image"), about)
-    split, held_out = _choose_splits(list(builder.info.splits), options, about)
-    found = [TfdsSplit(builder, split, False, image, label)]
+    unread = f"; not readable without TensorFlow or the code of the set: {', '.join(unreadable)}" if unreadable else ""
+    _log.info("%s: %s%s", about, describe(layout, leaves), unread)
+    videos = layout.clip or layout.run is not None
+    split, held_out = choose_splits(list(builder.info.splits), options, about, videos=videos)
+    if held_out is None:
+        return [TfdsSplit(builder, split, None, layout, skip, root)]
+    found = [TfdsSplit(builder, split, False, layout, skip, root)]
     if held_out:
-        found.append(TfdsSplit(builder, held_out, True, image, label))
-        _check_apart(*found)
+        found.append(TfdsSplit(builder, held_out, True, layout, skip, root))
+        check_apart(*found)
     return found
 
 
-def import_tfds() -> Any:
-    """TensorFlow Datasets, imported only when it is used: that takes half a second.
-
-    Raises:
-      InputError: it, or what it needs to read array_record, is not installed.
-    """
-    try:
-        importlib.import_module("array_record.python.array_record_data_source")
-        return importlib.import_module("tensorflow_datasets")
-    except ImportError as error:
-        raise InputError(
-            f"{PREFIX} needs TensorFlow Datasets and array_record ({error}): install them with `pip install "
-            f"tensorflow-datasets array_record importlib_resources`; array_record has no wheels for Windows"
-        ) from error
-
-
-@contextlib.contextmanager
-def _reading(name: str) -> Iterator[None]:
-    """Turns what TFDS and array_record raise into one error that names what was read."""
-    try:
-        yield
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # array_record knows RuntimeError alone, TFDS a dozen kinds
-        raise InputError(f"{name} cannot be read ({_sentence(error)}); {_PREPARE}") from error
-
-
-def _sentence(error: Exception) -> str:
-    """The first sentence of a message, which may have a page."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
-
-
-def _parse(path: str) -> tuple[str, dict[str, str]]:
-    name, _, query = path.removeprefix(PREFIX).partition("?")
-    # Not urllib's parser: the % and + of TFDS's splits stand for themselves.
-    pairs = [item.partition("=") for item in query.split("&") if item]
-    for key, equals, _ in pairs:
-        if key not in _OPTIONS or not equals:
-            raise InputError(
-                f"{path}: expected options among {', '.join(f'{option}=...' for option in _OPTIONS)}, got {key!r}"
-            )
-    if not name:
-        raise InputError(f"{path}: expected the name of a data set or the directory of a prepared one after {PREFIX}")
-    return name, {key: value for key, _, value in pairs}
-
-
-def _open(name: str, data_dir: str | None) -> Any:
-    tfds = import_tfds()
-    folder = os.path.expanduser(name)
-    if os.path.isfile(os.path.join(folder, "dataset_info.json")):
-        with _reading(f"{PREFIX}{name}"):
-            return tfds.builder_from_directory(folder)
-    if name[0] in "/.~":
-        # Of a data set's configs and versions, or of all data sets.
-        patterns = [os.path.join(glob.escape(folder), *["*"] * depth, "dataset_info.json") for depth in (1, 2, 3)]
-        inside = [os.path.dirname(path) for pattern in patterns for path in sorted(glob.glob(pattern))]
-        hint = f" (did you mean {PREFIX}{inside[0]}?)" if inside else ""
-        raise InputError(
-            f"{PREFIX}{name}: the directory has no dataset_info.json, as a prepared data set has{hint}; give the "
-            f"directory of one version, such as ~/tensorflow_datasets/mnist/3.0.1"
-        )
-    try:
-        return tfds.core.read_only_builder.builder_from_files(name, data_dir=data_dir and os.path.expanduser(data_dir))
-    except Exception as error:  # what it raises on odd names and damaged files is not documented
-        where = data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-        raise InputError(
-            f"{PREFIX}{name}: no prepared data set of that name in {where} ({_sentence(error)}); give its place by "
-            f"?data_dir=..., or {_PREPARE}"
-        ) from error
-
-
-def _find_features(features: Any, image: str | None, about: str) -> tuple[str, str | None]:
-    """The names of the features that hold the image and the class."""
-    tfds = import_tfds()
-    known = dict(sorted(features.items())) if isinstance(features, tfds.features.FeaturesDict) else {}
-    images = [
-        name
-        for name, feature in known.items()
-        if isinstance(feature, tfds.features.Image)
-        and not isinstance(feature, tfds.features.LabeledImage)  # a mask
-        and len(feature.shape) == 3
-        and np.dtype(feature.np_dtype).kind == "u"
-    ]
-    if image is not None and image not in images:
-        raise InputError(f"{about}: expected image={_or(images)}, a feature of images, got {image!r}; {_listed(known)}")
-    if image is None and len(images) != 1:
-        raise InputError(
-            f"{about}: expected one feature of images, found {', '.join(images) or 'none'}; {_listed(known)}"
-            + (f"; choose one by ?image={images[0]}" if images else "")
-        )
-    labels = [name for name, feature in known.items() if isinstance(feature, tfds.features.ClassLabel)]
-    label = "label" if "label" in labels else labels[0] if len(labels) == 1 else None
-    return image or images[0], label
-
-
-def _choose_splits(known: Sequence[str], options: Mapping[str, str], about: str) -> tuple[str, str]:
-    """What is trained on and what is held out, the latter perhaps empty."""
-    split = options.get("split") or ("train" if "train" in known else known[0] if len(known) == 1 else "")
-    if not split:
-        raise InputError(f"{about}: has no split train; choose one by ?split=..., of {', '.join(known)}")
-    if "held_out" in options:
-        return split, options["held_out"]
-    others = [name for name in ("validation", "test") if name in known and name not in split]
-    if others:
-        return split, others[0]
-    if split not in known:
-        raise InputError(
-            f"{about}: expected held_out=... beside split={split}, as there is neither validation nor test; for "
-            f"instance ?split={known[0]}[:90%]&held_out={known[0]}[90%:]"
-        )
-    return f"{split}[:90%]", f"{split}[90%:]"
-
-
-def _check_apart(trained: TfdsSplit, held_out: TfdsSplit) -> None:
-    for one in trained.files:
-        for other in held_out.files:
-            shared = min(one.skip + one.take, other.skip + other.take) - max(one.skip, other.skip)
-            if one.filename == other.filename and shared > 0:
-                raise InputError(
-                    f"held_out: expected images that are not trained on, but {held_out.name} and {trained.name} have "
-                    f"some in common; choose splits without any, such as train[:90%] and train[90%:]"
-                )
-
-
-def _centre(picture: Image.Image, height: int, width: int) -> Image.Image:
-    """The largest centred part of the shape, resized."""
-    if picture.size == (width, height):
-        return picture
-    reach = min(picture.width / width, picture.height / height)
-    across, down = reach * width, reach * height
-    box = [(picture.width - across) / 2, (picture.height - down) / 2, across, down]
-    return crop_picture(picture, box, height, width)
-
-
-def _or(names: Sequence[str]) -> str:
-    return " or ".join(names) or "..."
-
-
-def _listed(features: Mapping[str, Any]) -> str:
-    return "it has " + (
-        ", ".join(f"{name} ({type(kind).__name__})" for name, kind in features.items()) or "no features"
-    )
+def _every(frame_index: np.ndarray, stride: int) -> range:
+    """The places of frames whose index is a multiple of the stride; indices are evenly spaced."""
+    step = int(frame_index[1] - frame_index[0]) if len(frame_index) > 1 else 1
+    fits = np.flatnonzero(frame_index % stride == 0)
+    first = int(fits[0]) if len(fits) else len(frame_index)
+    return range(first, len(frame_index), stride // math.gcd(stride, step))

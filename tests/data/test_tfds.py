@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sfa_jax._errors import InputError
-from sfa_jax.data import _tfds, load
+from sfa_jax.data import _tfds_records, load
 
 tfds = pytest.importorskip("tensorflow_datasets")
 pytest.importorskip("array_record")
@@ -112,7 +112,7 @@ def test_decoded_once(prepared, monkeypatch, cache_dir):
     path = f"tfds:photos?data_dir={prepared}"
     first = load(path, image_size=10)
     assert len([entry for entry in cache_dir.iterdir() if (entry / "truth.npz").exists()]) == 2
-    monkeypatch.setattr(_tfds, "decode_picture", None)
+    monkeypatch.setattr(_tfds_records, "decode_picture", None)
     again = load(path, image_size=10, memory_limit_bytes=0)
     for run, same in zip(first, again, strict=True):
         np.testing.assert_array_equal(run.frames, same.frames)
@@ -174,7 +174,10 @@ def test_several_formats(prepared, tmp_path):
     ("path", "message"),
     [
         ("", r"tfds:: expected the name of a data set or the directory of a prepared one"),
-        ("photos?shuffle=1", r"expected options among data_dir=..., split=..., held_out=..., image=..., got 'shuffle'"),
+        (
+            "photos?shuffle=1",
+            r"expected options among data_dir=..., split=..., .*, truth=..., got 'shuffle'",
+        ),
         ("photos?split", r"expected options among .*got 'split'"),
         ("mnist", r"tfds:mnist: no prepared data set of that name in .*data_dir=.*tfds build NAME --file_format=array"),
         ("photos:3.0.0", r"tfds:photos:3.0.0: no prepared data set of that name"),
@@ -193,12 +196,18 @@ def test_several_formats(prepared, tmp_path):
         ("photos?split=train+test&held_out=test", r"held_out: expected images that are not trained on"),
         (
             "photos?image=label",
-            r"expected image=image, a feature of images, got 'label'; it has .*label \(ClassLabel\)",
+            r"expected frames=image, a feature of frames, got 'label'; it has .*label \(ClassLabel int64\)",
         ),
-        ("stereo?split=one", r"expected one feature of images, found left, right; .*choose one by \?image=left"),
+        (
+            "stereo?split=one",
+            r"expected one feature of frames, found left, right; .*choose one by .*=left, or \?frames=",
+        ),
         ("stereo?image=left", r"stereo/1.0.0: has no split train; choose one by \?split=..., of one, two"),
-        ("words", r"expected one feature of images, found none; it has text \(Text\)$"),
-        ("damaged", r"damaged/1.0.0 train\[:90%\], image \d+ cannot be read as an image .*: remove it, or prepare it"),
+        ("words", r"expected one feature of frames, found none; it has text \(Text object\)$"),
+        (
+            "damaged",
+            r"damaged/1.0.0 train\[:90%\], image \d+ cannot be read as an image .*: copy or write the",
+        ),
     ],
 )
 def test_errors(prepared, path, message):
@@ -218,7 +227,7 @@ def test_missing_and_truncated_records(prepared, tmp_path):
     shutil.copytree(prepared / "photos" / "1.0.0", tmp_path / "broken")
     (file,) = (tmp_path / "broken").glob("*-train.*")
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"tfds:photos/1.0.0 train cannot be read \(.*\); prepare it"):
+    with pytest.raises(InputError, match=r"tfds:photos/1.0.0 train, record 0 cannot be read \(.*\); copy or"):
         load(f"tfds:{tmp_path}/broken", image_size=8)
     file.unlink()
     with pytest.raises(

@@ -1,0 +1,174 @@
+"""Which record holds which frame of which run: found in one pass over a split, which also finds damaged records.
+
+What a pass has found is kept in the cache under the names, sizes and times of the files, for the next start.
+"""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import logging
+import os
+import pathlib
+import uuid
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sfa_jax._errors import InputError
+from sfa_jax.data._progress import Progress
+from sfa_jax.data._tfds_records import Records
+
+_log = logging.getLogger("sfa_jax")
+
+FOLDER = "indexes"
+_VERSION = 1
+_CHUNK = 256  # records read at once
+_SHOWN = 3  # damaged records that are named
+
+
+class Stretch(NamedTuple):
+    """Frames of one run, in order.
+
+    Attributes:
+      name: of the run, for messages; empty where the set tells of no runs.
+      numbers: int64 `[time]`, of the record that holds each frame.
+      frame_index: int64 `[time]`, of each frame in its run.
+      truth: name -> float32 `[time]`.
+    """
+
+    name: str
+    numbers: np.ndarray
+    frame_index: np.ndarray
+    truth: dict[str, np.ndarray]
+
+
+def find_stretches(records: Records, signature: Any, root: pathlib.Path, *, skip: bool) -> list[Stretch]:
+    """The runs of a split whose records hold one frame each.
+
+    Frames are put in the order of their index where the layout has one. A run ends where its index leaves frames out,
+    and, with `skip`, at damaged records.
+
+    Args:
+      records: of the split.
+      signature: of its files and of the layout.
+      root: of the cache.
+      skip: leave out damaged records instead of refusing them.
+
+    Raises:
+      InputError: a record is damaged, or two hold the same frame.
+    """
+    key = hashlib.sha256(json.dumps([_VERSION, signature, skip]).encode()).hexdigest()[:32]
+    path = root / FOLDER / f"{key}.npz"
+    arrays = _kept(path)
+    if arrays is None:
+        arrays = _look_through(records, skip)
+        with contextlib.suppress(OSError):  # a cache that is full or may not be written costs the next start this pass
+            _keep(path, arrays)
+    if arrays["wrong"].size:
+        tell_left_out(records.name, arrays["wrong"].tolist())
+    return _stretches(arrays, records)
+
+
+def tell_left_out(name: str, wrong: Sequence[InputError | str]) -> None:
+    """Logs how many damaged records of a split were left out, and names the first."""
+    for error in wrong[:_SHOWN]:
+        _log.warning("left out: %s", error if isinstance(error, str) else said(error))
+    if wrong:
+        _log.warning("%s: %d damaged records are left out; runs end there", name, len(wrong))
+
+
+def said(error: InputError) -> str:
+    return getattr(error, "said", str(error))
+
+
+def _look_through(records: Records, skip: bool) -> dict[str, np.ndarray]:
+    layout = records.layout
+    names = [name for name, leaf in layout.leaves().items() if leaf != layout.frames]
+    found: dict[str, list[Any]] = {name: [] for name in ("numbers", "run", "frame_index")}
+    truth: dict[str, list[float]] = {name: [] for name in layout.truth}
+    wrong: list[InputError] = []
+    with Progress(f"looking through {records.name}", len(records), "records") as progress:
+        for start in range(0, len(records), _CHUNK):
+            chunk = records.readable(range(start, min(start + _CHUNK, len(records))))
+            wrong += chunk.wrong
+            for number, record in zip(chunk.numbers, chunk.records, strict=True):
+                try:
+                    values = records.parse(number, record, names) if names else {}
+                    known = records.truth(number, values, 1)
+                except InputError as error:
+                    wrong.append(error)
+                    continue
+                found["numbers"].append(number)
+                found["run"].append(values[layout.run.name] if layout.run else 0)
+                found["frame_index"].append(values[layout.frame_index.name] if layout.frame_index else number)
+                for name, value in known.items():
+                    truth[name].append(float(value[0]))
+            if wrong and not skip:
+                raise wrong[0]
+            progress.update(_CHUNK)
+    run = np.array([_text(value) for value in found["run"]], str)
+    arrays = {
+        "numbers": np.array(found["numbers"], np.int64),
+        "run": run,
+        "frame_index": np.array(found["frame_index"], np.int64),
+        "wrong": np.array([said(error) for error in wrong], str),
+    }
+    return arrays | {f"truth/{name}": np.array(values, np.float32) for name, values in truth.items()}
+
+
+def _stretches(arrays: Mapping[str, np.ndarray], records: Records) -> list[Stretch]:
+    layout, (run, first) = records.layout, np.unique(arrays["run"], return_index=True)
+    # Runs in the order of their numbers, or else in that in which they first come.
+    numbered = all(name.lstrip("-").isdigit() for name in run)
+    rank = np.array([int(name) for name in run]) if numbered and len(run) else first
+    place = rank[np.searchsorted(run, arrays["run"])] if len(run) else np.zeros(0, int)
+    order = np.lexsort((arrays["frame_index"], place))
+    place, index, number = place[order], arrays["frame_index"][order], arrays["numbers"][order]
+    if not len(order):
+        return []
+    same = place[1:] == place[:-1]
+    step = np.diff(index)
+    if layout.frame_index and (same & (step == 0)).any():
+        row = int(np.argmax(same & (step == 0)))
+        raise InputError(
+            f"{records.name}: records {number[row]} and {number[row + 1]} both hold frame {index[row]} of run "
+            f"{arrays['run'][order][row]}; each frame once is expected: write the set again, or name another feature "
+            "by data.tfds.frame_index"
+        )
+    usual = int(step[same].min(initial=np.iinfo(np.int64).max)) if same.any() else 1
+    ends = np.flatnonzero(~same | (step > usual)) + 1
+    made = []
+    for start, stop in itertools.pairwise([0, *ends.tolist(), len(order)]):
+        rows = order[start:stop]
+        truth = {name: arrays[f"truth/{name}"][rows] for name in layout.truth}
+        made.append(Stretch(str(arrays["run"][rows[0]]) if layout.run else "", *_columns(arrays, rows), truth))
+    return made
+
+
+def _columns(arrays: Mapping[str, np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return arrays["numbers"][rows], arrays["frame_index"][rows]
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _kept(path: pathlib.Path) -> dict[str, np.ndarray] | None:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _keep(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{uuid.uuid4().hex}.npz")
+    try:
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

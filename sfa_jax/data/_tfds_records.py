@@ -1,0 +1,210 @@
+"""Records of a data set of TFDS: read at any place and parsed without TensorFlow, damaged ones named."""
+
+import contextlib
+import importlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from sfa_jax._errors import InputError
+from sfa_jax.data._arrays import _eight_bits, _frame
+from sfa_jax.data._files import decode_picture
+from sfa_jax.data._source import REDUCING_GAP, Options, crop_picture, luma, resize_picture
+from sfa_jax.data._tfds_features import Layout, Leaf, frame_shape, is_image
+
+_PARSER = "tensorflow_datasets.core.example_parser"
+_REPAIR = "copy or write the set again, or set data.on_corrupt=skip to leave such records out"
+
+
+class DamagedRecordError(InputError):
+    """A record, or an image in it, that cannot be read.
+
+    Attributes:
+      said: what is wrong with it, without what to do.
+    """
+
+    def __init__(self, said: str) -> None:
+        super().__init__(f"{said}; {_REPAIR}")
+        self.said = said
+
+    def __reduce__(self) -> tuple[Any, ...]:  # its argument is not its message
+        return DamagedRecordError, (self.said,)
+
+
+class Readable(NamedTuple):
+    """Numbers and contents of the records that could be read, and an error for each of the others."""
+
+    numbers: list[int]
+    records: list[bytes]
+    wrong: list[DamagedRecordError]
+
+
+class Records:
+    """The records of one split, and what is in them; can be sent to another process.
+
+    Args:
+      name: what messages call the split.
+      source: of serialized examples, by their numbers.
+      layout: which feature holds what.
+    """
+
+    def __init__(self, name: str, source: Any, layout: Layout) -> None:
+        self.name, self.layout, self._source = name, layout, source
+        self._parsers: dict[tuple[str, ...], Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, numbers: Sequence[int] | np.ndarray) -> list[bytes]:
+        """The records of some numbers, not parsed.
+
+        Raises:
+          DamagedRecordError: one cannot be read; it is named.
+        """
+        found = self.readable(numbers)
+        if found.wrong:
+            raise found.wrong[0]
+        return found.records
+
+    def readable(self, numbers: Sequence[int] | np.ndarray) -> Readable:
+        """As `read`, with what cannot be read apart."""
+        wanted = [int(number) for number in numbers]
+        try:
+            found = [self._source[wanted[0]]] if len(wanted) == 1 else list(self._source.__getitems__(wanted))
+            return Readable(wanted, found, [])
+        except MemoryError:
+            raise
+        except Exception as error:
+            if len(wanted) == 1:  # array_record knows RuntimeError alone, TFDS a dozen kinds
+                said = f"{self.name}, record {wanted[0]} cannot be read ({sentence(error)})"
+                return Readable([], [], [DamagedRecordError(said)])
+        apart = Readable([], [], [])
+        for one in map(self.readable, ([number] for number in wanted)):
+            apart.numbers.extend(one.numbers)
+            apart.records.extend(one.records)
+            apart.wrong.extend(one.wrong)
+        return apart
+
+    def parse(self, number: int, record: bytes, names: Sequence[str] | None = None) -> dict[str, Any]:
+        """The features of a record as it holds them: images as the bytes of files.
+
+        Args:
+          number: of the record, for messages.
+          record: from `read`.
+          names: of the features that are wanted; all of the layout by default.
+
+        Raises:
+          DamagedRecordError: the record is damaged or lacks a feature.
+        """
+        leaves = self.layout.leaves()
+        wanted = tuple(leaves) if names is None else tuple(names)
+        with self._reading(f"record {number}"):
+            if wanted not in self._parsers:
+                specs = {name: leaves[name].spec for name in wanted}
+                self._parsers[wanted] = importlib.import_module(_PARSER).ExampleParserNp(specs)
+            values = dict(self._parsers[wanted].parse_example(record))
+            missing = [name for name in wanted if name not in values]
+            if missing:
+                raise KeyError(f"it has no {missing[0]}")
+        return values
+
+    def frames(self, number: int, values: Mapping[str, Any]) -> Sequence[Any]:
+        """The frames of a parsed record: bytes of image files, or arrays."""
+        leaf = self.layout.frames
+        with self._reading(f"record {number} [{leaf.name}]"):
+            value = values[leaf.name]
+            if not leaf.stacked:
+                value = _decoded(leaf, value)
+                return value if self.layout.clip else [value]
+            return [_decoded(leaf, each) for each in value]
+
+    def truth(self, number: int, values: Mapping[str, Any], n_frames: int) -> dict[str, np.ndarray]:
+        """What is known of each frame of a parsed record: name -> float32 `[n_frames]`.
+
+        Raises:
+          DamagedRecordError: a feature has not one value for each frame, or it cannot be decoded.
+        """
+        known = {}
+        for name, (leaf, place) in self.layout.truth.items():
+            with self._reading(f"record {number} [{leaf.name}]"):
+                value = values[leaf.name]
+                value = [_decoded(leaf, x) for x in value] if leaf.stacked else _decoded(leaf, value)
+                value = np.asarray(value)
+                value = value if place is None else value[..., place]
+                if name in self.layout.per_frame and value.shape != (n_frames,):
+                    raise ValueError(f"it has shape {value.shape}; one value for each of {n_frames} frames is expected")
+                known[name] = np.broadcast_to(value.astype(np.float32), n_frames)
+        return known
+
+    def picture(self, number: int, value: Any, options: Options) -> np.ndarray:
+        """A frame, uint8 `[height, width, channel]`, of the size that the options ask for.
+
+        A single image is cut to the largest centred part of that shape before it is resized, a frame of video is not.
+
+        Args:
+          number: of the record, for messages.
+          value: one of `frames`.
+          options: size and colour.
+
+        Raises:
+          InputError: it cannot be decoded.
+        """
+        name, leaf = f"{self.name}, image {number}", self.layout.frames
+        if not isinstance(value, bytes) and not _is_single(self.layout):
+            return _frame(_eight_bits(_with_channel(value)[None], number, name)[0], options)
+        height, width = options.height, options.width
+        if isinstance(value, bytes):
+            # A JPEG is decoded at a fraction of its size where that is still twice what is needed.
+            smallest = (round(REDUCING_GAP * height), round(REDUCING_GAP * width)) if height else None
+            picture = decode_picture(io.BytesIO(value), name, smallest, _REPAIR)[0]
+        else:
+            frame = _eight_bits(_with_channel(value)[None], number, name)[0]
+            picture = Image.fromarray(frame if frame.shape[2] == 3 else frame[..., 0])
+        channels = frame_shape(leaf)[2]
+        picture = picture.convert("L" if channels == 1 else "RGB")
+        if not height:
+            width, height = picture.size
+        picture = (_centre if _is_single(self.layout) else resize_picture)(picture, height, width)
+        frame = np.asarray(picture).reshape(height, width, channels)
+        return luma(frame) if options.greyscale and channels == 3 else frame
+
+    @contextlib.contextmanager
+    def _reading(self, part: str) -> Iterator[None]:
+        try:
+            yield
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:  # array_record knows RuntimeError alone, TFDS a dozen kinds
+            raise DamagedRecordError(f"{self.name}, {part} cannot be read ({sentence(error)})") from error
+
+
+def sentence(error: Exception) -> str:
+    """The first sentence of a message, which may have a page."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
+
+
+def _is_single(layout: Layout) -> bool:
+    return not layout.clip and layout.run is None
+
+
+def _with_channel(value: Any) -> np.ndarray:
+    value = np.asarray(value)
+    return value if value.ndim == 3 else value[..., np.newaxis]
+
+
+def _decoded(leaf: Leaf, value: Any) -> Any:
+    """A value of a feature as it is used; images stay the bytes of files, for Pillow."""
+    return value if is_image(leaf) else leaf.feature.decode_example_np(value)
+
+
+def _centre(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """The largest centred part of the shape, resized."""
+    if picture.size == (width, height):
+        return picture
+    reach = min(picture.width / width, picture.height / height)
+    across, down = reach * width, reach * height
+    box = [(picture.width - across) / 2, (picture.height - down) / 2, across, down]
+    return crop_picture(picture, box, height, width)
