@@ -28,12 +28,26 @@ def get_config(arg: str = "") -> ConfigDict:
     config.seed = 0
 
     config.data = ConfigDict()
+    config.data.source = "auto"  # or "tfds": path is the name or directory of a set of TFDS or sfa_jax.prepare
     config.data.path = "room"  # or "photo_pan", a folder of frames, video files (comma-separated), an .npy or .npz file
     config.data.image_size = FieldReference(64, field_type=object)  # side, (height, width), or 0 for the source's own
     config.data.stride = 1  # every how many frames
     config.data.greyscale = False
     config.data.split_cuts = True  # a hard cut inside a video ends a run
     config.data.cache_dir = ""  # where decoded frames are kept; the user's cache folder if empty
+    config.data.memory_limit_gb = 0.0  # frames above it stay on disk and are read as training goes; 0: half of the free
+    config.data.workers = 0  # processes that read what stays on disk; 0 for threads
+    config.data.timeout = 300.0  # seconds to wait for a batch from disk
+    config.data.on_corrupt = "refuse"  # or "skip": leave damaged records of a set of TFDS out, and count them
+    config.data.tfds = ConfigDict()  # what is left empty is guessed, and told; "none" for none
+    config.data.tfds.data_dir = ""  # where a set lies that is given by its name
+    config.data.tfds.split = ""
+    config.data.tfds.held_out = ""
+    config.data.tfds.frames = ""  # the feature that holds them
+    config.data.tfds.label = ""
+    config.data.tfds.run = ""  # of which run a frame is
+    config.data.tfds.frame_index = ""  # which frame of its run it is
+    config.data.tfds.truth = ()  # features whose numbers are known of each frame, such as ("pose",)
     config.data.clip_length = 2  # frames; 2 is a pair
     config.data.batch_size = 128  # clips
     config.data.order = "shuffled"  # or "consecutive": the state is carried from clip to clip

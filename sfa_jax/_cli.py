@@ -3,6 +3,7 @@
 import errno
 import itertools
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _run(main: Callable[[], None]) -> None:
+    from sfa_jax.data import ReaderError, StalledError
     from sfa_jax.training import DivergedError, PeerError, Stopped
 
     _log_to_screen()
@@ -36,7 +38,10 @@ def _run(main: Callable[[], None]) -> None:
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(130 if stopped.signal_name == "SIGINT" else 0)
-    except (InputError, DivergedError, PeerError) as error:
+    except StalledError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(1)  # a thread waits in the file system, and an orderly end would wait for it
+    except (InputError, DivergedError, PeerError, ReaderError) as error:
         _fail(str(error))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -11,6 +11,10 @@ from sfa_jax.data._digits import digits as digits
 from sfa_jax.data._load import load as load
 from sfa_jax.data._photo_pan import photo_pan as photo_pan
 from sfa_jax.data._photographs import photographs as photographs
+from sfa_jax.data._pipeline import Reader as Reader
+from sfa_jax.data._pipeline import ReaderError as ReaderError
+from sfa_jax.data._pipeline import ReadOptions as ReadOptions
+from sfa_jax.data._pipeline import StalledError as StalledError
 from sfa_jax.data._room import MOVEMENTS as MOVEMENTS
 from sfa_jax.data._room import Movement as Movement
 from sfa_jax.data._room import room as room
@@ -22,8 +26,12 @@ __all__ = [
     "ClipSampler",
     "FrameStore",
     "Movement",
+    "ReadOptions",
+    "Reader",
+    "ReaderError",
     "Run",
     "Split",
+    "StalledError",
     "cache_root",
     "digit_film",
     "digits",

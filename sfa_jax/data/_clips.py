@@ -3,6 +3,7 @@
 import functools
 import logging
 import math
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -71,6 +72,7 @@ class FrameStore:
     Attributes:
       lengths: frames of each run.
       shape: `(height, width, channel)` of a frame.
+      name: of the first run, and how many follow.
     """
 
     def __init__(self, runs: Sequence[Run]):
@@ -82,6 +84,7 @@ class FrameStore:
                 raise InputError(
                     f"{run.name}: frames of {run.frames.shape[1:]}, but {runs[0].name} has {self.shape}; set "
                                  "data.image_size to bring them to one size")  # fmt: skip
+        self.name = runs[0].name + (f" and {len(runs) - 1} more" if len(runs) > 1 else "")
         self._parts = [run.frames for run in runs]
         self.lengths = np.array([len(run) for run in runs])
         self._ends = np.cumsum(self.lengths)
@@ -90,13 +93,26 @@ class FrameStore:
         return int(self._ends[-1])
 
     @property
+    def frame_bytes(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
     def nbytes(self) -> int:
-        return len(self) * int(np.prod(self.shape))
+        return len(self) * self.frame_bytes
 
     @property
     def in_memory(self) -> bool:
         """Whether no part is mapped or read from a file."""
         return all(isinstance(part, np.ndarray) and not _is_mapped(part) for part in self._parts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: of a file that is mapped, its place and not its contents."""
+        parts = [_Mapped.of(part) if _is_mapped(part) else part for part in self._parts]
+        return self.__dict__ | {"_parts": parts}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        parts = [part.array() if isinstance(part, _Mapped) else part for part in state["_parts"]]
+        self.__dict__ |= state | {"_parts": parts}
 
     def all(self) -> np.ndarray:
         """Every frame in one array `[n, height, width, channel]`: a copy where there are several runs."""
@@ -113,12 +129,36 @@ class FrameStore:
         return frames.reshape(*np.shape(numbers), *self.shape)
 
 
-def _is_mapped(array: np.ndarray) -> bool:
+class _Mapped(NamedTuple):
+    """Where an array lies in a file that is mapped."""
+
+    path: str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> "_Mapped":
+        root = _root(array)
+        offset = array.__array_interface__["data"][0] - root.__array_interface__["data"][0] + root.offset
+        return cls(os.fspath(root.filename), offset, array.shape, array.strides)
+
+    def array(self) -> np.ndarray:
+        file = np.memmap(self.path, np.uint8, "r")
+        return np.ndarray(self.shape, np.uint8, file, self.offset, self.strides)
+
+
+def _root(array: np.ndarray) -> Any:
+    """The map of the file that an array is a view of, or None."""
+    found = None
     while isinstance(array, np.ndarray):
-        if isinstance(array, np.memmap):
-            return True
+        found = array if isinstance(array, np.memmap) else found
         array = array.base  # type: ignore[assignment]
-    return False
+    return found
+
+
+def _is_mapped(array: np.ndarray) -> bool:
+    return _root(array) is not None
 
 
 class _Clips(NamedTuple):
@@ -205,6 +245,13 @@ class ClipSampler:
         if order == "in_turn":
             first = np.diff(grids[0].run, prepend=-1) != 0
             self._readers, self._circle = np.zeros(1, int), grids[0]._replace(follows=~first)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_epoch"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._epoch = functools.lru_cache(maxsize=2)(self._shuffled)
 
     def at(self, step: int) -> Batch:
         """The batch of a step, counted from 0, with numbers of frames for `frames`."""

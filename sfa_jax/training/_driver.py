@@ -12,7 +12,7 @@ import functools
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from sfa_jax._errors import InputError
 from sfa_jax.data import Batch
 from sfa_jax.training._agreement import agree_on_frames, check_same_config
 from sfa_jax.training._checkpoints import Checkpoints
+from sfa_jax.training._feed import feeding
 from sfa_jax.training._inputs import Inputs, load_inputs
 from sfa_jax.training._jobs import job_of
 from sfa_jax.training._mesh import Devices, local
@@ -126,7 +127,8 @@ def _run(
         _say_changes(changed, job, workdir, start, "steps" in config.train)
     processes.share(lambda: write_json(workdir / "config.json", resolved))
     update = jax.jit(_stoppable(make_update(job.update)), donate_argnums=0, out_shardings=devices.everywhere)
-    frames = devices.copy(store.all()) if in_memory else None
+    on_device = in_memory and all(processes.gather(devices.fits(store.nbytes)))
+    frames = devices.copy(store.all()) if on_device else None
 
     def save(state: TrainState, held_out_loss: float | None) -> None:
         if held_out_loss is not None and not math.isfinite(held_out_loss):
@@ -146,13 +148,15 @@ def _run(
             written=processes.first,
         ) as metrics,
         Progress(start, n_steps, frames_a_step, shown=processes.first) as progress,
+        feeding(config, inputs, devices, on_device, start, n_steps) as feed,
     ):
         _stop_together(signals, processes, "no step was taken")
         step = start
         while step < n_steps:
             stop = _next_stop(step, n_steps, config.train)
-            batches = devices.share(_stack(sampler.at(k) for k in range(step, stop)), store if frames is None else None)
+            batches = feed.take(step, stop)
             state, found, stopping = update(state, frames, batches, devices.flags(bool(signals.requested)))
+            feed.prepare(stop, _next_stop(stop, n_steps, config.train))  # while the devices work
             means, step = _check_finite(found, step, checkpoints), stop
             metrics.write(step, "train", means | {"frames_per_second": progress.advance(step, means)})
             if step < n_steps and step % config.train.evaluate_every == 0:
@@ -243,7 +247,8 @@ def _measure(
 
 def _check_fixed(changed: Sequence[str], job: Job, workdir: Path, start: int) -> None:
     """Raises `InputError` if a field of the config has changed that what the job has learned so far depends on."""
-    fixed = [name for name in changed if name == "job" or name.startswith(job.fixed)]
+    matter = [name for name in changed if name not in OUTPUT_OPTIONS]
+    fixed = [name for name in matter if name == "job" or name.startswith(job.fixed)]
     if not fixed:
         return
     came = f"--workdir={workdir}: the run there has come to step {start} of {job.n_steps}"
@@ -281,10 +286,6 @@ def _next_stop(step: int, n_steps: int, config: Any) -> int:
     due = (step // config.evaluate_every + 1) * config.evaluate_every
     whole = (step // config.steps_per_dispatch + 1) * config.steps_per_dispatch
     return min(whole, due, n_steps)
-
-
-def _stack(batches: Iterable[Batch]) -> Batch:
-    return Batch(*(np.stack(field) for field in zip(*batches, strict=True)))
 
 
 def _check_finite(found: Metrics, start: int, checkpoints: Checkpoints) -> dict[str, float]:

@@ -43,8 +43,20 @@ def load_runs(data: Any, *, path: str | None = None, image_size: tuple[int, int]
         greyscale=data.greyscale,
         split_cuts=data.split_cuts,
         cache_dir=data.cache_dir or None,
+        **_newer_options(data, path),
         **{world: data[world].to_dict() for world in WORLDS if world in data},
     )
+
+
+def _newer_options(data: Any, path: str | None) -> dict[str, Any]:
+    """What configs of older runs do not have; where another path is read, its own form tells what it is."""
+    limit = data.get("memory_limit_gb", 0.0)
+    return {
+        "source": data.get("source", "auto") if path is None else "auto",
+        "on_corrupt": data.get("on_corrupt", "refuse"),
+        "memory_limit_bytes": round(limit * 1e9) if limit else None,
+        "tfds": data.tfds.to_dict() if "tfds" in data else None,
+    }
 
 
 def held_out_frames(config: Any) -> list[np.ndarray]:

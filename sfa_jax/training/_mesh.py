@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from sfa_jax._errors import InputError
-from sfa_jax.data import Batch, FrameStore
+from sfa_jax.data import Batch
 
 _log = logging.getLogger("sfa_jax")
 _OPTIONS = {1: "data.batch_size", 2: "data.clip_length"}
@@ -51,25 +51,30 @@ class Devices:
         """Arrays that all processes have alike, on every device."""
         return jax.tree.map(lambda leaf: _place(np.asarray(leaf), self.everywhere), tree)
 
-    def share(self, batches: Batch, store: FrameStore | None) -> Batch:
-        """Stacked batches, shared over the devices.
+    def part(self, batch_shape: tuple[int, ...]) -> tuple[slice, ...]:
+        """Which part of `[batch, time]` lies on the devices of this process."""
+        held = self._shared.addressable_devices_indices_map((1, *batch_shape)).values()
+        bounds = [index[self._axis].indices(batch_shape[self._axis - 1])[:2] for index in held if index]
+        mine = slice(min(start for start, _ in bounds), max(stop for _, stop in bounds))
+        return tuple(mine if axis == self._axis - 1 else slice(None) for axis in range(len(batch_shape)))
+
+    def share(self, batches: Batch) -> Batch:
+        """Stacked batches `[steps, batch, time]`, shared over the devices.
 
         Args:
-          batches: as a `ClipSampler` gives them, with numbers of frames; `[steps, batch, time]`.
-          store: the numbers become frames of it, each process gathering its own; None leaves the numbers.
+          batches: all of it in every process, but of frames (not their numbers) each process's own `part`.
         """
-        placed = Batch(
-            *(_place(field, self._shared if field.ndim > self._axis else self.everywhere) for field in batches)
-        )
-        if store is None:
-            return placed
-        numbers = batches.frames
-        shape = (*numbers.shape, *store.shape)
+        placed = [_place(field, self._shared if field.ndim > self._axis else self.everywhere) for field in batches[1:]]
+        frames = batches.frames
+        if frames.ndim == 3:
+            return Batch(_place(frames, self._shared), *placed)
+        shape = (*batches.valid.shape, *frames.shape[3:])
+        return Batch(jax.make_array_from_process_local_data(self._shared, frames, shape), *placed)
 
-        def gather(index: tuple[slice, ...] | None) -> np.ndarray:
-            return store.gather(numbers[(index or ())[:3]])
-
-        return placed._replace(frames=jax.make_array_from_callback(shape, self._shared, gather))
+    def fits(self, n_bytes: int) -> bool:
+        """Whether this much may lie on each device of this process: half of its memory, where it tells how much."""
+        limits = [(device.memory_stats() or {}).get("bytes_limit") for device in self._each.mesh.local_devices]
+        return all(limit is None or n_bytes <= limit // 2 for limit in limits)
 
     def flags(self, flag: bool) -> jax.Array:
         """A bool for each device, each process's own."""

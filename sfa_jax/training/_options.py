@@ -29,6 +29,9 @@ _COMMON = {
     "seed": _SEED,
     "train.evaluate_every": _COUNT,
     "train.steps_per_dispatch": _COUNT,
+    "data.memory_limit_gb": _NOT_NEGATIVE,
+    "data.workers": _COUNT_OR_0,
+    "data.timeout": _POSITIVE,
 }
 _TRAINING = {
     "train.steps": _COUNT_OR_0,

@@ -22,7 +22,10 @@ except ImportError:  # Windows has no flock: there nothing keeps two processes a
     fcntl = None  # type: ignore[assignment]
 
 # What may differ when a finished run is measured again, or between processes: it changes nothing of what is measured.
-OUTPUT_OPTIONS = ("evaluation.plots", "train.tensorboard", "data.cache_dir")
+OUTPUT_OPTIONS = (
+    *("evaluation.plots", "train.tensorboard"),
+    *("data.cache_dir", "data.memory_limit_gb", "data.workers", "data.timeout"),
+)
 _VISIBLE_SECONDS = 10.0  # network file systems show a new file late
 
 
