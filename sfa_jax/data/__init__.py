@@ -15,6 +15,7 @@ from sfa_jax.data._pipeline import Reader as Reader
 from sfa_jax.data._pipeline import ReaderError as ReaderError
 from sfa_jax.data._pipeline import ReadOptions as ReadOptions
 from sfa_jax.data._pipeline import StalledError as StalledError
+from sfa_jax.data._prepare import prepare as prepare
 from sfa_jax.data._room import MOVEMENTS as MOVEMENTS
 from sfa_jax.data._room import Movement as Movement
 from sfa_jax.data._room import room as room
@@ -38,6 +39,7 @@ __all__ = [
     "load",
     "photo_pan",
     "photographs",
+    "prepare",
     "room",
     "split_run",
 ]

@@ -127,7 +127,6 @@ def load(
     Raises:
       InputError: something cannot be read or used; the message names it and says what to do.
     """
-    worlds = {"room": room, "photo_pan": photo_pan, "photographs": photographs, "digits": digits}
     return read(
         plan(
             path,
@@ -139,8 +138,12 @@ def load(
             on_corrupt=on_corrupt,
             cache_dir=cache_dir,
             memory_limit_bytes=memory_limit_bytes,
-            tfds=tfds or {},
-            worlds=worlds | {"digit_film": digit_film},
+            tfds=tfds,
+            room=room,
+            photo_pan=photo_pan,
+            photographs=photographs,
+            digits=digits,
+            digit_film=digit_film,
         )
     )
 
@@ -156,8 +159,8 @@ def plan(
     on_corrupt: str,
     cache_dir: PathLike | None,
     memory_limit_bytes: int | None,
-    tfds: Mapping[str, Any],
-    worlds: Mapping[str, Mapping[str, Any] | None],
+    tfds: Mapping[str, Any] | None,
+    **worlds: Mapping[str, Any] | None,
 ) -> Plan:
     """Checks what `load` is given and finds what it stands for.
 
@@ -181,7 +184,7 @@ def plan(
     if from_tfds:
         if not isinstance(path, (str, os.PathLike)):
             raise InputError(f"path: expected the name or directory of one data set with source=tfds, got {path!r}")
-        splits = tfds_splits(os.fspath(path), _tfds_options(tfds), skip=on_corrupt == "skip", root=root)
+        splits = tfds_splits(os.fspath(path), _tfds_options(tfds or {}), skip=on_corrupt == "skip", root=root)
         sources, options = [*splits], options._replace(split_cuts=False)
     else:
         sources = list(_sources(_paths(path)))
@@ -194,7 +197,7 @@ def read(found: Plan) -> list[Run]:
     Raises:
       InputError: as `load`.
     """
-    runs = found.drawn or _read(found.sources, found.options, found.root, found.limit)
+    runs = found.drawn or read_some(found, alone=len(found.sources) == 1)
     if not runs:
         raise InputError(
             f"{found.asked} gives no run of at least two consecutive frames at stride {found.options.stride}: give "
@@ -236,18 +239,27 @@ def check_alike(runs: Sequence[Run]) -> None:
             )
 
 
-def _read(sources: Sequence[Source], options: Options, root: pathlib.Path, limit: int) -> list[Run]:
-    """Reads the sources in order; the memory limit is for all of them together."""
+def read_some(found: Plan, *, alone: bool) -> list[Run]:
+    """The runs of the sources in order, perhaps none; the memory limit is for all of them together.
+
+    Args:
+      found: what to read.
+      alone: whether nothing else is read: then a source that is too short is an error.
+
+    Raises:
+      InputError: as `load`.
+    """
+    sources, options, root, limit = found.sources, found.options, found.root, found.limit
     had = len(find_entries(root))
     stored = [_store(source, options, root) for source in sources]
-    if len(sources) == 1:  # of several, those too short are left out
+    if alone:  # of several, those too short are left out
         check_length(sources[0].name, stored[0].shape[0], options.stride)
     entries = find_entries(root)
     if len(entries) > had:
         logger.info("the cache %s now holds %s", root, size_text(sum(entry.n_bytes for entry in entries)))
     total = sum(entry.n_bytes if isinstance(entry, Entry) else entry.nbytes for entry in stored)
     in_memory = total <= limit
-    if not in_memory:
+    if limit and not in_memory:
         logger.info(
             "%s of frames are above the memory limit of %s: they stay on disk",
             size_text(total),

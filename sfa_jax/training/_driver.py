@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sfa_jax._errors import InputError
+from sfa_jax._folders import write_json
 from sfa_jax.data import Batch
 from sfa_jax.training._agreement import agree_on_frames, check_same_config
 from sfa_jax.training._checkpoints import Checkpoints
@@ -34,7 +35,7 @@ from sfa_jax.training._processes import Processes
 from sfa_jax.training._progress import Progress
 from sfa_jax.training._signals import StopSignals, stopped
 from sfa_jax.training._steps import Metrics, TrainState, make_update
-from sfa_jax.training._workdir import OUTPUT_OPTIONS, check_config_file, differences, hold_together, write_json
+from sfa_jax.training._workdir import OUTPUT_OPTIONS, check_config_file, differences, hold_together
 
 _log = logging.getLogger("sfa_jax")
 

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import logging
-import os
 import socket
 import tempfile
 import time
@@ -12,14 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sfa_jax._errors import InputError
+from sfa_jax._folders import hold_folder
 from sfa_jax.training._processes import Processes
-
-_log = logging.getLogger("sfa_jax")
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock: there nothing keeps two processes apart
-    fcntl = None  # type: ignore[assignment]
 
 # What may differ when a finished run is measured again, or between processes: it changes nothing of what is measured.
 OUTPUT_OPTIONS = (
@@ -34,9 +26,9 @@ def hold_together(workdir: Path, processes: Processes) -> Iterator[None]:
     """Process 0 holds the folder, for all processes of the job.
 
     Raises:
-      InputError: as `hold_workdir`, or a process does not see the folder.
+      InputError: as `hold_folder`, or a process does not see the folder.
     """
-    with hold_workdir(workdir) if processes.first else contextlib.nullcontext():
+    with hold_folder(workdir, "--workdir") if processes.first else contextlib.nullcontext():
         with contextlib.ExitStack() as until_seen:
 
             def leave_token() -> str:
@@ -53,41 +45,6 @@ def hold_together(workdir: Path, processes: Processes) -> Iterator[None]:
                 )
             processes.gather(None)
         yield
-
-
-@contextlib.contextmanager
-def hold_workdir(workdir: Path) -> Iterator[None]:
-    """Makes the folder, and keeps other processes out of it while inside.
-
-    Raises:
-      InputError: it cannot be made or written, or another process holds it.
-    """
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        if not os.access(workdir, os.W_OK):
-            raise PermissionError("not writable")
-        lock = (workdir / ".lock").open("a+")
-    except OSError as error:
-        raise InputError(
-            f"--workdir={workdir}: cannot make or write this folder ({error.strerror or error}); give a path below a "
-            "folder that exists and is writable"
-        ) from None
-    with lock:
-        if fcntl:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise InputError(
-                    f"--workdir={workdir}: another run (process {lock.read().strip() or 'unknown'}) is writing there; "
-                    "wait for its end, stop it, or give another --workdir"
-                ) from None
-            except OSError as error:
-                _log.warning("%s: its file system has no locks (%s); start no other run there", workdir, error.strerror)
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield  # the system lets go of the lock with the process, however that ends
 
 
 def check_config_file(workdir: Path) -> None:
@@ -112,10 +69,3 @@ def differences(a: Any, b: Any, name: str = "") -> list[str]:
         keys = sorted(a.keys() | b.keys())
         return [found for key in keys for found in differences(a.get(key), b.get(key), f"{name}.{key}".lstrip("."))]
     return [] if a == b else [name]
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes a file whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)

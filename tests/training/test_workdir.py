@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from sfa_jax._errors import InputError
+from sfa_jax._folders import hold_folder
 from sfa_jax.training import restore_model, train_and_evaluate
 from sfa_jax.training._metrics import MetricsFile, mean_rate
-from sfa_jax.training._workdir import hold_workdir
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +41,16 @@ def changed(config, **values):
 
 
 def test_one_process_at_a_time(config, tmp_path):
-    holder = "import sys, time, pathlib\nfrom sfa_jax.training._workdir import hold_workdir\n"
-    holder += "with hold_workdir(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
+    holder = "import sys, time, pathlib\nfrom sfa_jax._folders import hold_folder\n"
+    holder += (
+        "with hold_folder(pathlib.Path(sys.argv[1]), '--workdir'):\n    print('held', flush=True)\n    time.sleep(60)"
+    )
     with subprocess.Popen([sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"held\n"
         with pytest.raises(InputError, match=rf"another run \(process {process.pid}\) is writing there"):
             train_and_evaluate(config, tmp_path)
         process.kill()
-    with hold_workdir(tmp_path):
+    with hold_folder(tmp_path, "--workdir"):
         assert (tmp_path / ".lock").read_text() == str(os.getpid())
 
 
