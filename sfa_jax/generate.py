@@ -20,6 +20,7 @@ from sfa_jax._errors import InputError
 
 _IMAGES = 60
 _CLIPS = 3  # drawn; of each run's held-out frames as many as fit are written
+_IMAGES, _MOST_CLIPS = 1000, 512  # of the held-out ones
 
 
 def generate(workdir: str | Path, output: str | Path | None = None, *, n: int | None = None, seed: int = 0) -> None:
@@ -58,13 +59,14 @@ def generate(workdir: str | Path, output: str | Path | None = None, *, n: int | 
 
 
 def _images(model: Any, config: Any, folder: Path, n: int, seed: int) -> None:
+    from sfa_jax.data import evenly_spaced
     from sfa_jax.training import held_out_frames
     from sfa_jax.training._embeddings import write_arrays
 
     codes = model.sample(n, seed=seed)
     write_arrays(folder / "samples.npz", {"codes": codes, "images": _bytes(model.decode(codes))})
     model.plot_samples(folder, n=n, seed=seed)
-    model.plot_interpolations(folder, np.concatenate(held_out_frames(config)))
+    model.plot_interpolations(folder, evenly_spaced(held_out_frames(config), _IMAGES))
     logging.getLogger("sfa_jax").info("%d images, and interpolations between held-out ones: %s", n, folder)
 
 
@@ -75,13 +77,13 @@ def _clips(model: Any, config: Any, folder: Path, n: int) -> None:
 
     n_seen = config.data.clip_length - config.objective.n_future
     length, runs = n_seen + n, held_out_frames(config)
-    clips = [run[: len(run) // length * length].reshape(-1, length, *model.frame_shape) for run in runs]
-    every = np.concatenate(clips)
-    if not len(every):
+    starts = [(run, start) for run in runs for start in range(0, len(run) - length + 1, length)]
+    if not starts:
         raise InputError(
             f"--n: expected at most {max(map(len, runs)) - n_seen}, so that a held-out run of {max(map(len, runs))} "
             f"frames has {n_seen} to be seen and as many to compare with, got {n}"
         )
+    every = np.stack([np.asarray(run[i : i + length]) for run, i in starts[:: -(-len(starts) // _MOST_CLIPS)]])
     seen, true = every[:, :n_seen], every[:, n_seen:]
     continued = np.clip(model.go_on(seen, n), 0, 1)
     write_arrays(folder / "clips.npz", {"seen": seen, "continued": _bytes(continued), "true": true})

@@ -3,7 +3,6 @@
 from sfa_jax.data._cache import cache_root as cache_root
 from sfa_jax.data._clips import Batch as Batch
 from sfa_jax.data._clips import ClipSampler as ClipSampler
-from sfa_jax.data._clips import FrameStore as FrameStore
 from sfa_jax.data._clips import Split as Split
 from sfa_jax.data._clips import split_run as split_run
 from sfa_jax.data._digit_film import digit_film as digit_film
@@ -20,6 +19,8 @@ from sfa_jax.data._room import MOVEMENTS as MOVEMENTS
 from sfa_jax.data._room import Movement as Movement
 from sfa_jax.data._room import room as room
 from sfa_jax.data._runs import Run as Run
+from sfa_jax.data._store import FrameStore as FrameStore
+from sfa_jax.data._store import evenly_spaced as evenly_spaced
 
 __all__ = [
     "MOVEMENTS",
@@ -36,6 +37,7 @@ __all__ = [
     "cache_root",
     "digit_film",
     "digits",
+    "evenly_spaced",
     "load",
     "photo_pan",
     "photographs",

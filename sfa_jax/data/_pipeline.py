@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from sfa_jax._errors import InputError
-from sfa_jax.data._clips import Batch, ClipSampler, FrameStore
+from sfa_jax.data._clips import Batch, ClipSampler
+from sfa_jax.data._store import FrameStore
 
 _AHEAD_BYTES = 256 << 20  # of frames, read before they are needed
 _MOST_AHEAD = 16  # batches
@@ -65,6 +66,7 @@ class Reader:
         options: ReadOptions,
     ) -> None:
         import grain
+        from absl import flags
 
         self._name, self._step, self._options = store.name, start, options
         n_bytes = int(np.prod(sampler.at(start).frames[part].shape)) * store.frame_bytes
@@ -73,6 +75,8 @@ class Reader:
         steps = grain.MapDataset.source(_Steps(store, sampler, stop, part))
         dataset = steps[start:].to_iter_dataset(grain.ReadOptions(min(_THREADS, each), each))
         if options.workers:
+            if not flags.FLAGS.is_parsed():  # as in a program that is not absl's; Grain reads flags of its own
+                flags.FLAGS.mark_as_parsed()
             workers = grain.MultiprocessingOptions(options.workers, per_worker_buffer_size=1)
             dataset = dataset.mp_prefetch(workers, worker_init_fn=_begin_worker)
         self._batches = iter(dataset)

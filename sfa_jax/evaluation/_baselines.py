@@ -71,4 +71,4 @@ def sfa_codes(
 
 
 def _pixels(frames: np.ndarray) -> np.ndarray:
-    return frames.reshape(len(frames), -1).astype(np.float32) / 255
+    return np.asarray(frames).reshape(len(frames), -1).astype(np.float32) / 255

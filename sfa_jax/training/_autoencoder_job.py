@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from sfa_jax import autoencoders, evaluation
 from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import Autoencoder
+from sfa_jax.data import FrameStore
 from sfa_jax.training._chunks import check_frames, in_chunks
 from sfa_jax.training._image_job import ImageJob, ImageModel
 from sfa_jax.training._inputs import Inputs
@@ -28,7 +29,7 @@ _MOST_SAMPLES = 240  # in one picture
 _PAIRS = 4  # of images that are interpolated between
 _SHOWN = ("gaussian_noise", "masking_noise")  # of a run that is trained without corruption
 _FEW = 10  # labels of each class
-_PROBED = 20_000  # training images, at most
+_PROBED = 20_000  # training images, and held-out ones, at most
 _MEAN_IMAGES = 5000  # training images whose mean holes are filled with, for comparison
 CORRUPTIONS = ("gaussian_noise", "masking_noise", "salt_and_pepper", "random_erase", "downsample")
 
@@ -188,26 +189,26 @@ class AutoencoderJob(ImageJob):
         if not self._n_held_out or any("label" not in run.truth for run in self._runs):
             return {}
         out = np.concatenate(self._is_held_out)
-        which = np.flatnonzero(~out)
-        which = which[:: -(-len(which) // _PROBED)]
-        if len(which) < np.sum(~out):
-            _log.info("probes: %d of %d training images, evenly spaced", len(which), np.sum(~out))
+        rows = [every[:: -(-len(every) // _PROBED)] for every in (np.flatnonzero(~out), np.flatnonzero(out))]
+        if sum(map(len, rows)) < len(out):
+            _log.info("probes: %d training and %d held-out images, evenly spaced", *map(len, rows))
 
-        def split(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        def split(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
             every = np.concatenate(parts)
-            return every[which], every[out]
+            return tuple(every[which] for which in rows)
 
         train, held_out = split([run.truth["label"] for run in self._runs])
         if len(np.unique(train)) < 2:
             return {}
-        pixels = split([run.frames.reshape(len(run), -1) / np.float32(255) for run in self._runs])
+        images = [FrameStore(self._runs).gather(which) for which in rows]
+        pixels = tuple(x.reshape(len(x), -1) / np.float32(255) for x in images)
         mean, components = evaluation.principal_components(pixels[0], self._network.code_size)
         untrained = self._model(self.init())
         every = {
             "": split(codes),
             "baseline/pixels/": pixels,
             "baseline/pca/": tuple((x - mean) @ components.T for x in pixels),
-            "baseline/untrained/": split([untrained(run.frames) for run in self._runs]),
+            "baseline/untrained/": tuple(map(untrained, images)),
         }
         fewest = int(np.unique(train, return_counts=True)[1].min())
         found = {}

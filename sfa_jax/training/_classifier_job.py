@@ -1,5 +1,6 @@
 """The job of fine-tuning: the encoder of a finished autoencoder learns classes from few labels."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from sfa_jax import evaluation
 from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import Classifier, as_float
-from sfa_jax.data import Batch
+from sfa_jax.data import Batch, evenly_spaced
 from sfa_jax.training._autoencoder_job import make_plain_autoencoder
 from sfa_jax.training._chunks import check_frames, in_chunks
 from sfa_jax.training._embeddings import write_embeddings
@@ -22,10 +23,12 @@ from sfa_jax.training._pretrained import read_pretrained
 from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_optimizer, new_state, steps_of
 
 _CHUNK = 64  # images classified at once
+_MEASURED = 20_000  # held-out images, at most
 _SHARPNESS = 10.0  # from the scores of a regression on 0 and 1 to logits
 STARTS = ("pretrained", "random")
 
 Readout = dict[str, np.ndarray]
+_log = logging.getLogger("sfa_jax")
 
 
 class ClassifierJob:
@@ -58,10 +61,13 @@ class ClassifierJob:
         self._pretrained = pretrained.params
         self._train = [run for run in inputs.runs if not run.held_out]
         held_out = [run for run in inputs.runs if run.held_out]
-        self._n_held_out = sum(map(len, held_out))
-        self._images = np.concatenate([run.frames for run in held_out or self._train])
+        measured = held_out or self._train
+        self._images = evenly_spaced([run.frames for run in measured], _MEASURED)
+        self._n_held_out = len(self._images) if held_out else 0
+        if self._n_held_out < sum(map(len, held_out)):
+            _log.info("%d of %d held-out images are measured", self._n_held_out, sum(map(len, held_out)))
         self._classes = np.array([run.truth[config.labels.name][0] for run in self._train])
-        truth = np.concatenate([run.truth[config.labels.name] for run in held_out or self._train])
+        truth = evenly_spaced([run.truth[config.labels.name] for run in measured], _MEASURED)
         self._labels = np.searchsorted(self._classes, truth)
         self._network = Classifier(make_plain_autoencoder(config.network), len(self._classes))
         self.n_steps = steps_of(config.train, inputs.sampler)

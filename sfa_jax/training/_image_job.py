@@ -1,5 +1,6 @@
 """What jobs of autoencoders of single images share, and a finished run as functions from images to codes and back."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ import optax
 
 from sfa_jax import evaluation
 from sfa_jax.autoencoders import as_float
-from sfa_jax.data import Batch
+from sfa_jax.data import Batch, evenly_spaced
 from sfa_jax.training._chunks import check_frames, check_rows, in_chunks
 from sfa_jax.training._embeddings import write_embeddings
 from sfa_jax.training._inputs import Inputs
@@ -19,9 +20,11 @@ from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, new
 
 _CHUNK = 64  # images coded at once
 FIT_IMAGES = 20_000  # training images that waves and baselines are fitted to
+_MEASURED_BYTES = 256 << 20  # held-out images that are measured; as floats, and drawn, they are eight times as much
 _STATISTICS_IMAGES = 2000  # training images whose codes' moments are taken
 
 Readout = dict[str, np.ndarray]
+_log = logging.getLogger("sfa_jax")
 
 
 class ImageNetwork(Protocol):
@@ -75,7 +78,7 @@ class ImageJob:
         held_out = [run.frames[split.held_out_start :] for run, split in parts]
         self._is_held_out = [np.arange(len(run)) >= split.held_out_start for run, split in parts]
         self._n_held_out = sum(map(len, held_out))
-        self._held_out = np.concatenate([frames for frames in held_out if len(frames)] or self._training(1000))
+        self._held_out = self._measured_images([frames for frames in held_out if len(frames)])
         self.update = make_gradient_step(self._loss, optimizer)
 
     def init(self) -> TrainState:
@@ -113,7 +116,7 @@ class ImageJob:
         model = self._model(state)
         size = self._image_network.code_size
         summary = evaluation.image_measures(model.reconstruct, self._held_out)
-        summary |= {"held_out_images": float(self._n_held_out), "code_size": float(size)}
+        summary |= {"held_out_images": float(self._n_held_out and len(self._held_out)), "code_size": float(size)}
         summary["parameters"] = float(sum(x.size for x in jax.tree.leaves(state.params)))
         poll()
         drawn: dict[str, Callable[[np.ndarray], np.ndarray]] = {self._name: model.reconstruct}
@@ -188,6 +191,16 @@ class ImageJob:
             return jnp.sum(weight * values) / jnp.maximum(jnp.sum(weight), 1)
 
         return mean(losses), (jax.tree.map(mean, terms), state.carry, batch_stats)
+
+    def _measured_images(self, held_out: Sequence[np.ndarray]) -> np.ndarray:
+        """The held-out images that are measured: all, or evenly spaced ones of very many."""
+        if not held_out:
+            return np.concatenate(self._training(1000))
+        most = max(1, _MEASURED_BYTES // self._store.frame_bytes)
+        images = evenly_spaced(held_out, most)
+        if len(images) < self._n_held_out:
+            _log.info("%d of %d held-out images are measured, evenly spaced", len(images), self._n_held_out)
+        return images
 
     def _training(self, most: int) -> list[np.ndarray]:
         """Evenly spaced training images, in chunks."""

@@ -11,7 +11,7 @@ import numpy as np
 from sfa_jax import evaluation
 from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import MaskedFinola, Prediction, masked_loss
-from sfa_jax.data import Batch
+from sfa_jax.data import Batch, evenly_spaced
 from sfa_jax.training._chunks import check_frames, in_chunks
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import Codes, Measured, MeasuredJob, Readout, check_baselines
@@ -98,8 +98,7 @@ class MaskedFinolaJob(MeasuredJob):
         summary = super().finish(state, measured, workdir, records, poll)
         images = self._held_out_images(_MEASURED)
         prediction = self._model(state).predict(images)
-        train = np.concatenate(self._frames(self._train))
-        mean = np.mean(train[:: -(-len(train) // _MEASURED)] / np.float32(255), axis=0)
+        mean = np.mean(evenly_spaced(self._frames(self._train), _MEASURED) / np.float32(255), axis=0)
         plain = prediction._replace(images=np.broadcast_to(mean, images.shape))
         summary["masked_psnr"] = _decibels(prediction, images)
         summary["masked_psnr_of_mean_image"] = _decibels(plain, images)
@@ -108,8 +107,7 @@ class MaskedFinolaJob(MeasuredJob):
         return summary
 
     def _held_out_images(self, most: int) -> np.ndarray:
-        frames = np.concatenate(self._frames(self._held_out))
-        return frames[:: max(1, -(-len(frames) // most))]
+        return evenly_spaced(self._frames(self._held_out), most)
 
     def _untrained_codes(self, train: list[np.ndarray], held_out: list[np.ndarray]) -> tuple[Codes, Codes]:
         state = self.init()

@@ -19,6 +19,7 @@ from sfa_jax.training._steps import TrainState, new_state
 
 _log = logging.getLogger("sfa_jax")
 
+HELD_OUT_FRAMES = 50_000  # that are measured, at most: quadratic features of more would not fit in memory
 QUICK_FRAMES = 20_000  # training frames of a measure taken during training, and of the baselines
 _CONTROL_FRAMES = 4_000  # frames that the shuffle control runs on, counted over all orders
 _LINEAR_INPUTS, _QUADRATIC_INPUTS = 128, 32  # principal components that closed-form slow features are made of
@@ -84,7 +85,12 @@ class MeasuredJob:
         ]
         self._train = [train for train, _ in parts if train.start < train.stop]
         self._held_out = [held_out for _, held_out in parts if held_out.start < held_out.stop]
+        self._kept_from_training = self._held_out
+        n_held_out = sum(part.stop - part.start for part in self._held_out)
+        self._held_out = _fewer(self._held_out, HELD_OUT_FRAMES)
         self._n_held_out = sum(part.stop - part.start for part in self._held_out)
+        if self._n_held_out < n_held_out:
+            _log.info("%d of %d held-out frames are measured, the first of each run", self._n_held_out, n_held_out)
         self._held_out = self._held_out or self._train  # nothing to hold out: said at the start, and counted as 0
 
     def _begin(self, network: Any, optimizer: optax.GradientTransformation) -> TrainState:
@@ -172,7 +178,7 @@ class MeasuredJob:
 
     def _is_held_out(self) -> list[np.ndarray]:
         held_out = [np.zeros(len(run), bool) for run in self._runs]
-        for part in self._held_out if self._n_held_out else []:
+        for part in self._kept_from_training:
             held_out[part.run][part.start : part.stop] = True
         return held_out
 
@@ -231,6 +237,15 @@ class MeasuredJob:
             found = evaluation.code_measures(y_train, y_held_out, self._truth(train), self._truth(held_out))
             measures |= {f"baseline/{name}/{measure}": value for measure, value in found.items()}
         return measures
+
+
+def _fewer(parts: Sequence[Part], n_frames: int) -> list[Part]:
+    """The first frames of each part, the same share of all, so many in all."""
+    total = sum(part.stop - part.start for part in parts)
+    if total <= n_frames:
+        return list(parts)
+    share = n_frames / total
+    return [part._replace(stop=part.start + max(2, int(share * (part.stop - part.start)))) for part in parts]
 
 
 def shorten(parts: Sequence[Part], n_frames: int) -> list[Part]:

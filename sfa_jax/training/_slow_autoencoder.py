@@ -11,7 +11,7 @@ import numpy as np
 from sfa_jax import evaluation
 from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import FinolaDecoder, SlowAutoencoder, as_float, reconstruction_loss
-from sfa_jax.data import Batch
+from sfa_jax.data import Batch, evenly_spaced
 from sfa_jax.nets import SlowNetwork
 from sfa_jax.training._chunks import check_frames, check_rows, in_chunks
 from sfa_jax.training._inputs import Inputs
@@ -119,12 +119,10 @@ class SlowAutoencoderJob(SlowNetworkJob):
         return summary
 
     def _training_frames(self) -> np.ndarray:
-        frames = np.concatenate(self._frames(self._train))
-        return frames[:: -(-len(frames) // _FIT_FRAMES)]
+        return evenly_spaced(self._frames(self._train), _FIT_FRAMES)
 
     def _held_out_frames(self) -> np.ndarray:
-        frames = np.concatenate(self._frames(self._held_out))
-        return frames[:: -(-len(frames) // _MEASURED)]
+        return evenly_spaced(self._frames(self._held_out), _MEASURED)
 
     def _loss_of_batch(
         self, params: Any, state: TrainState, batch: Batch

@@ -26,6 +26,7 @@ _CHUNK = 32  # frames coded at once
 _MOST_PICKED = 40  # atoms of the curve of what is left
 _IMAGES = 64  # whose kurtosis is measured
 _SERIES = 1000  # frames of a series that sinusoids are fitted to, at most
+_SERIES_FRAMES = 20_000  # of the longest run
 
 Readout = dict[str, np.ndarray]
 
@@ -178,13 +179,13 @@ class SparseCodingJob:
     def _world(self, folder: Path | None) -> dict[str, float]:
         """How sparse the frames are after thresholds and differences; of video also how few sinusoids they need."""
         if self._signals.kind == "patches":
-            images = np.concatenate([run.frames for run in self._held_out or self._runs])
+            images = FrameStore(self._held_out or self._runs)
             spread = np.linspace(0, len(images) - 1, min(_IMAGES, len(images))).astype(int)
-            curves = evaluation.space_curves(images[spread])
+            curves = evaluation.space_curves(images.gather(spread))
             what = "image"
         else:
             longest = max(self._runs, key=len)
-            series = evaluation.pixel_series(longest.frames)
+            series = evaluation.pixel_series(np.asarray(longest.frames[:_SERIES_FRAMES]))
             curves = evaluation.time_curves(series)
             what = "pixel's series"
         summary = {"world/kurtosis": float(np.nanmedian(curves.before))}

@@ -11,7 +11,7 @@ import numpy as np
 from sfa_jax import evaluation
 from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import VideoAutoencoder, as_float
-from sfa_jax.data import Batch
+from sfa_jax.data import Batch, evenly_spaced
 from sfa_jax.training._chunks import check_frames, in_chunks
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import Measured, MeasuredJob, Readout, check_baselines
@@ -22,6 +22,8 @@ _CHUNK = 128  # frames encoded at once
 _CLIPS = 16  # clips drawn at once
 _MEASURED = 256  # held-out clips that are drawn, at most
 _FIT_FRAMES = 6000  # training frames that the baseline is found on
+
+_MEAN_CHUNK = 1024  # frames in memory at once
 
 
 class VideoAutoencoderJob(MeasuredJob):
@@ -111,8 +113,7 @@ class VideoAutoencoderJob(MeasuredJob):
         clips = self._held_out_clips()
         true, shape = clips / np.float32(255), self._frame_shape
         drawn, future = self._drawn(self._model(state), clips)
-        train = np.concatenate(self._frames(self._train))
-        pca = evaluation.pca_images(train[:: -(-len(train) // _FIT_FRAMES)], self._dim)
+        pca = evaluation.pca_images(evenly_spaced(self._frames(self._train), _FIT_FRAMES), self._dim)
         flat = clips[:, : self._context].reshape(-1, *shape)
         for prefix, pictures in (("", drawn.reshape(-1, *shape)), ("baseline/pca/", pca(flat))):
             found = {
@@ -126,7 +127,7 @@ class VideoAutoencoderJob(MeasuredJob):
         guesses = {
             "": np.clip(future, 0, 1),
             "baseline/last_frame/": true[:, self._context - 1 : self._context],
-            "baseline/mean_frame/": train.mean(axis=0, dtype=np.float64) / 255,
+            "baseline/mean_frame/": _mean(self._frames(self._train)) / 255,
         }
         n_future = self._config.objective.n_future
         errors = {name: np.mean((x - after) ** 2, axis=(0, 2, 3, 4)) for name, x in guesses.items() if n_future}
@@ -151,12 +152,9 @@ class VideoAutoencoderJob(MeasuredJob):
 
     def _held_out_clips(self) -> np.ndarray:
         """Clips that do not overlap, spread over the held-out frames, `[n, time, height, width, channel]` uint8."""
-        length, clips = self._config.data.clip_length, []
-        for frames in self._frames(self._held_out):
-            n = len(frames) // length
-            clips.append(frames[: n * length].reshape(n, length, *self._frame_shape))
-        every = np.concatenate(clips)
-        return every[:: -(-len(every) // _MEASURED)]
+        length, parts = self._config.data.clip_length, self._frames(self._held_out)
+        starts = [(frames, start) for frames in parts for start in range(0, len(frames) - length + 1, length)]
+        return np.stack([np.asarray(x[start : start + length]) for x, start in starts[:: -(-len(starts) // _MEASURED)]])
 
     def _loss(self, params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, tuple[Metrics, jax.Array, Any]]:
         network, objective, context = self._network, self._config.objective, self._context
@@ -255,3 +253,10 @@ def make_video_autoencoder(config: Any) -> VideoAutoencoder:
         return VideoAutoencoder(**config.to_dict())
     except ValueError as error:
         raise InputError(f"network.{error}") from None
+
+
+def _mean(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of all frames, some at a time."""
+    chunks = (np.asarray(frames[i : i + _MEAN_CHUNK]) for frames in parts for i in range(0, len(frames), _MEAN_CHUNK))
+    total = sum(chunk.sum(axis=0, dtype=np.float64) for chunk in chunks)
+    return np.asarray(total) / sum(map(len, parts))
