@@ -4,18 +4,26 @@ An array is `[time, height, width, channel]` or `[time, height, width]`: uint8 i
 [0, 1].
 """
 
-import contextlib
 import itertools
 import logging
+import math
 import os
-import zipfile
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from PIL import Image
 
 from sfa_jax._errors import InputError
+from sfa_jax.data._limits import check_frame_pixels
+from sfa_jax.data._numpy_files import (
+    Stored,
+    check_memory,
+    check_unpacked,
+    find_arrays,
+    map_array,
+    read_array,
+    stream_array,
+)
 from sfa_jax.data._runs import Run
 from sfa_jax.data._source import Estimate, Options, Picture, luma, resize_picture
 
@@ -30,8 +38,12 @@ class ArrayFile:
 
     def __init__(self, path: str) -> None:
         self.name = path
-        self._key, self.shape, self.dtype, self._fortran = _find_frames(path)
-        _check_frames(f"{path}{self._key and f' [{self._key}]'}", self.shape, self.dtype)
+        arrays = find_arrays(path)
+        self._frames = arrays[_find_frames(path, arrays)]
+        self.shape, self.dtype = self._frames.shape, self._frames.dtype
+        _check_frames(self._frames.name, self.shape, self.dtype)
+        check_unpacked(self._frames)
+        self._labels = _find_labels(arrays, self.shape[0]) if self._frames.key else {}
 
     @property
     def channels(self) -> int:
@@ -45,7 +57,7 @@ class ArrayFile:
         """Whether the file can be memory-mapped as it is."""
         sides = (options.height, options.width)
         return (
-            not self._key
+            not self._frames.key
             and self.dtype == np.uint8
             and sides in ((0, 0), self.shape[1:3])
             and not (options.greyscale and self.channels == 3)
@@ -53,7 +65,7 @@ class ArrayFile:
 
     def memory_map(self) -> np.ndarray:
         """The frames `[time, height, width, channel]`, read-only."""
-        frames = self._mapped()
+        frames = map_array(self._frames)
         return frames if frames.ndim == 4 else frames[..., np.newaxis]
 
     def estimate(self, options: Options) -> Estimate:
@@ -64,7 +76,7 @@ class ArrayFile:
     def pictures(self, options: Options) -> Iterator[Picture]:
         number = 0
         for chunk in self._chunks():
-            frames = _eight_bits(chunk, number, f"{self.name}{self._key and f' [{self._key}]'}")
+            frames = _eight_bits(chunk, number, self._frames.name)
             for frame in frames:
                 image = _frame(frame, options) if number % options.stride == 0 else None
                 yield Picture(number, image, None)
@@ -73,7 +85,9 @@ class ArrayFile:
     def runs(self, frames: np.ndarray, stride: int) -> list[Run]:
         """`frames`, which the stride has left, cut where `run_id` changes; runs of one frame are dropped."""
         numbers = np.arange(0, self.shape[0], stride, dtype=np.int64)
-        run_id, truth = self._labels()
+        labels = {key: _label(array) for key, array in self._labels.items()}
+        run_id = labels.pop("run_id", None)
+        truth = {key.removeprefix("truth/"): values for key, values in labels.items()}
         edges = np.flatnonzero(np.diff(run_id)) + 1 if run_id is not None else np.zeros(0, np.int64)
         # An edge between two kept frames belongs to the later one; an id that comes back is a new run.
         bounds = np.unique([0, *np.searchsorted(numbers, edges), len(numbers)]).tolist()
@@ -87,111 +101,60 @@ class ArrayFile:
             runs.append(Run(frames[start:stop], name, rows, {key: values[rows] for key, values in truth.items()}))
         return runs
 
-    def _labels(self) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        """`run_id` `[time]`, where given, and the latent variables `truth/<name>` `[time]`."""
-        run_id: np.ndarray | None = None
-        truth: dict[str, np.ndarray] = {}
-        if not self._key:
-            return run_id, truth
-        with np.load(self.name, allow_pickle=False) as arrays:
-            for key in arrays.files:
-                if key != "run_id" and not key.startswith("truth/"):
-                    continue
-                values = _member(arrays, key, self.name)
-                if values.shape != self.shape[:1]:
-                    raise InputError(
-                        f"{self.name} [{key}] has shape {values.shape}; one value a frame, ({self.shape[0]},), is "
-                        f"expected"
-                    )
-                if key == "run_id":
-                    run_id = _integers(values, self.name)
-                else:
-                    truth[key.removeprefix("truth/")] = _finite(values, f"{self.name} [{key}]")
-        return run_id, truth
-
     def _chunks(self) -> Iterator[np.ndarray]:
-        frame_bytes = max(1, int(np.prod(self.shape[1:])) * self.dtype.itemsize)
+        frame_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         step = max(1, _CHUNK_BYTES // frame_bytes)
-        if not self._key:
-            frames = self._mapped()
-        elif self._fortran:
-            with np.load(self.name, allow_pickle=False) as arrays:
-                frames = _member(arrays, self._key, self.name)
-        else:
-            yield from self._streamed(step, frame_bytes)
+        check_memory(self._frames, min(step, self.shape[0]))
+        if self._frames.key and not self._frames.fortran:
+            # An .npz cannot be memory-mapped; its member is unpacked a few frames at a time.
+            yield from stream_array(self._frames, step)
             return
+        frames = read_array(self._frames) if self._frames.key else map_array(self._frames)
         for start in range(0, len(frames), step):
             yield frames[start : start + step]
 
-    def _mapped(self) -> np.ndarray:
-        with _reading(self.name):
-            return np.load(self.name, mmap_mode="r", allow_pickle=False)
 
-    def _streamed(self, step: int, frame_bytes: int) -> Iterator[np.ndarray]:
-        # An .npz cannot be memory-mapped; its member is unpacked a few frames at a time.
-        with (
-            _reading(f"{self.name} [{self._key}]"),
-            zipfile.ZipFile(self.name) as archive,
-            archive.open(f"{self._key}.npy") as member,
-        ):
-            _read_header(member)
-            for start in range(0, self.shape[0], step):
-                count = min(step, self.shape[0] - start)
-                data = member.read(count * frame_bytes)
-                if len(data) < count * frame_bytes:
-                    raise EOFError("the array ends early")
-                yield np.frombuffer(data, self.dtype).reshape(count, *self.shape[1:])
-
-
-def _find_frames(path: str) -> tuple[str, tuple[int, ...], np.dtype, bool]:
-    """The key ("" in an .npy), shape, dtype and memory order of the frames."""
-    headers = {}
-    with _reading(path):
-        if not zipfile.is_zipfile(path):
-            with open(path, "rb") as file:
-                return "", *_read_header(file)
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                key = name.removesuffix(".npy")
-                with _reading(f"{path} [{key}]"), archive.open(name) as member:
-                    headers[key] = _read_header(member)
-    likely = [key for key, (shape, _, _) in headers.items() if len(shape) in (3, 4)]
-    found = "frames" if "frames" in headers else likely[0] if len(likely) == 1 else None
-    if found is None:
-        described = ", ".join(f"{key} {shape}" for key, (shape, _, _) in headers.items()) or "nothing"
+def _find_frames(path: str, arrays: Mapping[str, Stored]) -> str:
+    """The key of the frames."""
+    likely = [key for key, array in arrays.items() if len(array.shape) in (3, 4)]
+    if "" in arrays or "frames" in arrays:
+        return "" if "" in arrays else "frames"
+    if len(likely) != 1:
+        described = ", ".join(f"{key} {array.shape}" for key, array in list(arrays.items())[:20]) or "nothing"
         raise InputError(
             f"{path} has no array called frames, nor just one with three or four axes; it holds {described}. Save the "
             f"frames [time, height, width, channel] under the name frames"
         )
-    return found, *headers[found]
+    return likely[0]
 
 
-def _read_header(file: Any) -> tuple[tuple[int, ...], np.dtype, bool]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are not read; save plain numbers")
-    return shape, dtype, fortran
+def _find_labels(arrays: Mapping[str, Stored], n_frames: int) -> dict[str, Stored]:
+    """`run_id` and the latent variables `truth/<name>`, of which only the headers have been read."""
+    labels = {key: array for key, array in arrays.items() if key == "run_id" or key.startswith("truth/")}
+    for key, array in labels.items():
+        if array.shape != (n_frames,):
+            raise InputError(f"{array.name} has shape {array.shape}; one value a frame, ({n_frames},), is expected")
+        if key == "run_id" and array.dtype.kind not in "iub":
+            raise InputError(f"{array.name} has dtype {array.dtype}; whole numbers, one a frame, are expected")
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"{array.name} has dtype {array.dtype}; numbers are expected: save those only")
+        check_unpacked(array)
+    return labels
 
 
-@contextlib.contextmanager
-def _reading(name: str) -> Iterator[None]:
-    """Turns what a damaged file raises into one error that names it."""
-    try:
-        yield
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # zlib.error, LZMAError, TokenError of a header, NotImplementedError of zipfile...
+def _label(array: Stored) -> np.ndarray:
+    """`run_id` as it is, latent variables as float32."""
+    values = read_array(array)
+    if array.key == "run_id":
+        return values
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = values.astype(np.float32)
+    if not np.isfinite(values).all():
         raise InputError(
-            f"{name} cannot be read as a NumPy file ({str(error) or type(error).__name__}): save it again with "
-            f"numpy.save or numpy.savez"
-        ) from error
-
-
-def _member(arrays: Any, key: str, path: str) -> np.ndarray:
-    with _reading(f"{path} [{key}]"):
-        return arrays[key]
+            f"{array.name} has NaN or infinite values, first at frame {int(np.argmin(np.isfinite(values)))}: repair or "
+            f"leave out such frames"
+        )
+    return values
 
 
 def _check_frames(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -202,6 +165,7 @@ def _check_frames(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
         raise InputError(f"{name} has shape {shape}; {expected}")
     if min(shape) < 1:
         raise InputError(f"{name} has shape {shape} and so no pixels; {expected}")
+    check_frame_pixels(name, shape[1], shape[2])
     if len(shape) == 4 and shape[3] not in (1, 3):
         hint = ""
         if shape[1] in (1, 3):
@@ -220,8 +184,11 @@ def _eight_bits(frames: np.ndarray, first: int, name: str) -> np.ndarray:
     if frames.dtype == np.uint8:
         return frames
     if frames.dtype == np.bool_:
+        if frames.view(np.uint8).max() > 1:
+            raise InputError(f"{name} has dtype bool, but other bytes than 0 and 1: it is damaged; save it again")
         return frames.astype(np.uint8) * np.uint8(255)
-    values = frames.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is wrong with them is told below
+        values = frames.astype(np.float32)
     low, high = values.min(axis=(1, 2, 3)), values.max(axis=(1, 2, 3))
     finite = np.isfinite(low) & np.isfinite(high)
     if not finite.all():
@@ -250,18 +217,3 @@ def _frame(frame: np.ndarray, options: Options) -> np.ndarray:
         frame = np.asarray(resize_picture(picture, options.height, options.width))
         frame = frame if frame.ndim == 3 else frame[..., np.newaxis]
     return luma(frame) if options.greyscale and frame.shape[2] == 3 else frame
-
-
-def _integers(values: np.ndarray, path: str) -> np.ndarray:
-    if values.dtype.kind not in "iub":
-        raise InputError(f"{path} [run_id] has dtype {values.dtype}; whole numbers, one a frame, are expected")
-    return values
-
-
-def _finite(values: np.ndarray, name: str) -> np.ndarray:
-    if values.dtype.kind not in "fiub":
-        raise InputError(f"{name} has dtype {values.dtype}; numbers are expected")
-    values = values.astype(np.float32)
-    if not np.isfinite(values).all():
-        raise InputError(f"{name} has NaN or infinite values, first at frame {int(np.argmin(np.isfinite(values)))}")
-    return values

@@ -63,7 +63,7 @@ def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
 
 
 def available_memory() -> int:
-    """Bytes of physical memory that can still be had, within the control group's limit where there is one."""
+    """Bytes of physical memory that can still be had, within the limits of the control group and of `ulimit -v`."""
     available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4 << 30
     with contextlib.suppress(OSError, ValueError, IndexError):
         lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
@@ -72,6 +72,13 @@ def available_memory() -> int:
         group = pathlib.Path("/sys/fs/cgroup")
         limit = int((group / "memory.max").read_text())
         available = min(available, limit - int((group / "memory.current").read_text()))
+    with contextlib.suppress(ImportError, OSError, ValueError, IndexError):
+        import resource  # not on Windows
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+            available = min(available, limit - pages * os.sysconf("SC_PAGE_SIZE"))
     return max(available, 0)
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from sfa_jax._errors import InputError
+from sfa_jax.data._limits import MAX_FRAME_PIXELS, check_frame_pixels
+from sfa_jax.data._png import check_png
 from sfa_jax.data._source import (
     THUMBNAIL_SIZE,
     Estimate,
@@ -29,8 +31,11 @@ IMAGE_SUFFIXES = frozenset(
 )
 _EXIF_ORIENTATION = 0x0112
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+# Not all that Pillow knows: some of it starts other programs, and some has no mark of its own, so that noise is taken
+# for it. TGA has none either, and is believed by its suffix only.
+_FORMATS = ("PNG", "JPEG", "BMP", "PPM", "WEBP", "TIFF", "GIF", "JPEG2000")
 # Only these hold several pictures that are frames of one animation or stack; an MPO from a telephone is one picture.
-_STACKS = ("TIFF", "WEBP", "PNG")
+_STACKS = ("GIF", "PNG", "TIFF", "WEBP")
 
 
 class FrameFolder:
@@ -141,7 +146,11 @@ def decode_picture(
       InputError: it is no image, a damaged one, or several.
     """
     try:
-        with Image.open(file) as opened:
+        formats = (*_FORMATS, "TGA") if name.lower().endswith(".tga") else _FORMATS
+        with Image.open(file, formats=formats) as opened:
+            check_frame_pixels(name, opened.height, opened.width)
+            if opened.format == "PNG":
+                check_png(file)
             n_pictures = getattr(opened, "n_frames", 1) if opened.format in _STACKS else 1
             if n_pictures > 1:
                 raise InputError(
@@ -154,11 +163,14 @@ def decode_picture(
                 opened.draft(None, smallest if turned else smallest[::-1])
             opened.load()
             return ImageOps.exif_transpose(_eight_bits(opened, name)), size
-    except (InputError, MemoryError):
+    except InputError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise InputError(f"{name} has too many pixels for a frame ({error}): make it smaller first") from error
-    except Exception as error:  # the plugins raise SyntaxError, struct.error, EOFError... on damaged files
+        raise InputError(
+            f"{name} has too many pixels for a frame ({error}), at most {MAX_FRAME_PIXELS} are read: if it is not "
+            f"damaged, make it smaller first"
+        ) from error
+    except Exception as error:  # the plugins raise SyntaxError, struct.error, EOFError, MemoryError... on damaged files
         raise InputError(f"{name} cannot be read as an image ({type(error).__name__}: {error}): {repair}") from error
 
 
