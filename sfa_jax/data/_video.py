@@ -1,12 +1,13 @@
 """Video files, decoded with PyAV in decode order, one frame at a time.
 
 Headers are not trusted: the number of frames is what decodes. But a file that breaks midway is refused, never silently
-shortened. Two kinds of damage cannot be seen: wrong bits that still decode to some picture, and an MPEG transport
-stream that just stops, as a broadcast may.
+shortened, and so is one in which the decoder meets any error. Two kinds of damage cannot be seen: wrong bits that still
+decode to some picture, and a stream without a header of its length that just stops, as a broadcast may.
 """
 
 import logging
 import os
+import re
 import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from sfa_jax._errors import InputError
+from sfa_jax.data._limits import MAX_FRAME_PIXELS, check_frame_pixels
 from sfa_jax.data._source import THUMBNAIL_SIZE, Estimate, Options, Picture, luma, thumbnail
 
 if TYPE_CHECKING:
@@ -26,6 +28,13 @@ VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv"}
     | {".ogv", ".ogg", ".3gp", ".gif", ".y4m", ".h264", ".264", ".hevc", ".265", ".mjpeg", ".mjpg", ".vob", ".divx"}
 )
+# A text that names other files, which FFmpeg would read and whose change nobody would notice, is not among these.
+_FORMATS = (
+    "mov,avi,matroska,mpeg,mpegts,mpegvideo,asf,flv,ogg,gif,apng,yuv4mpegpipe,h261,h263,h264,hevc,vvc,evc,av1,obu,ivf,"
+    "mjpeg,mpjpeg,smjpeg,m4v,nut,mxf,rm,dv,wtv,swf,gxf,nsv,vc1,dirac,cavsvideo"
+)
+# By itself a decoder covers up many errors that it sees: wrong checksums, and pictures of which a part is lost.
+_DECODER = {"err_detect": "crccheck+bitstream+buffer+explode", "max_pixels": str(MAX_FRAME_PIXELS)}
 # Recordings of variable rate pause legitimately; where a damaged Matroska file skips a part, it looks the same.
 _GAP_SECONDS = 2.0
 _REPAIR = "re-encode it, for instance with `ffmpeg -i in -c:v libx264 out.mp4`, and check what is left of it"
@@ -55,15 +64,21 @@ class VideoFile:
     def pictures(self, options: Options) -> Iterator[Picture]:
         scaler = _Scaler(self.name, options)
         for number, frame in enumerate(self._decoded()):
-            yield scaler.picture(number, frame)
+            try:
+                picture = scaler.picture(number, frame)
+            except InputError:
+                raise
+            except Exception as error:
+                raise self._damaged(number, f"its pixels cannot be read: {_reason(error)}") from error
+            yield picture
 
     def _decoded(self) -> Iterator["av.VideoFrame"]:
-        av = _import_av()
         n_good, end = 0, 0.0
         with self._open() as container:
             stream = self._stream(container)
-            stream.thread_type = "AUTO"
             try:
+                stream.codec_context.options = _DECODER
+                stream.thread_type = "AUTO"
                 for packet in container.demux(stream):
                     if packet.is_corrupt:
                         raise self._damaged(n_good, "a packet is damaged")
@@ -78,8 +93,10 @@ class VideoFile:
                         end = max(end, time)
                         n_good += 1
                         yield frame
-            except av.FFmpegError as error:
-                raise self._damaged(n_good, error.strerror) from error
+            except InputError:
+                raise
+            except Exception as error:  # FFmpegError; what else PyAV raises on damaged files is not documented
+                raise self._damaged(n_good, _reason(error)) from error
             # Where a container loses its way after damage it just ends; only the time then tells.
             seconds = _duration(stream)
             end -= float((stream.start_time or 0) * (stream.time_base or 0))
@@ -93,18 +110,24 @@ class VideoFile:
 
     def _open(self) -> "av.container.InputContainer":
         av = _import_av()
-        missing = _missing_bytes(self.name)
+        try:
+            missing = _missing_bytes(self.name)
+        except OSError as error:
+            raise InputError(f"{self.name} cannot be read ({_reason(error)}); give another file") from error
         if missing:
             raise InputError(
                 f"{self.name} ends early: its header speaks of {missing} more bytes, so it was not copied or recorded "
                 f"to its end; copy it again, or {_REPAIR}"
             )
         try:
-            return av.open(os.path.abspath(self.name))
-        except (av.FFmpegError, OSError) as error:
-            reason = getattr(error, "strerror", None) or error
+            return av.open(
+                os.path.abspath(self.name),
+                options={"format_whitelist": _FORMATS, "protocol_whitelist": "file", **_DECODER},
+                metadata_errors="replace",
+            )
+        except Exception as error:  # FFmpegError; what else PyAV raises on damaged files is not documented
             raise InputError(
-                f"{self.name} cannot be opened as a video ({reason}): it is no video, or not a whole one; "
+                f"{self.name} cannot be opened as a video ({_reason(error)}): it is no video, or not a whole one; "
                 f"give another file, or {_REPAIR}"
             ) from error
 
@@ -113,7 +136,11 @@ class VideoFile:
         streams = [stream for stream in container.streams.video if not stream.disposition & cover]
         if not streams:
             raise InputError(f"{self.name} has no video stream (only sound or pictures); give a video file")
-        return streams[0]
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise InputError(f"{self.name} is coded in a way that PyAV cannot decode; {_REPAIR}")
+        check_frame_pixels(self.name, stream.height, stream.width)
+        return stream
 
 
 class _Scaler:
@@ -171,11 +198,13 @@ def _duration(stream: Any) -> float:
     """Seconds that the stream's own header gives it; 0 where it says nothing."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
-    try:  # Matroska writes 00:00:04.000000000
-        hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
-        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-    except ValueError:
-        return 0.0
+    # Matroska writes 00:00:04.000000000
+    found = re.fullmatch(r"(\d{1,9}):(\d{1,9}):(\d{1,9}(?:\.\d*)?)", stream.metadata.get("DURATION", ""), re.ASCII)
+    return 3600 * float(found[1]) + 60 * float(found[2]) + float(found[3]) if found else 0.0
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _missing_bytes(path: str) -> int:
