@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import IO
@@ -52,7 +53,10 @@ class FrameFolder:
             raise InputError(
                 f"{error.filename} cannot be read ({error.strerror}): remove it from the folder"
             ) from error
-        return [[path, stat.st_size, stat.st_mtime_ns] for path, stat in zip(self._paths, stats, strict=True)]
+        for path, found in zip(self._paths, stats, strict=True):
+            if not stat.S_ISREG(found.st_mode):  # from a pipe nothing may ever come
+                raise InputError(f"{path} is a pipe or a device, not a picture: remove it from the folder")
+        return [[path, found.st_size, found.st_mtime_ns] for path, found in zip(self._paths, stats, strict=True)]
 
     def estimate(self, options: Options) -> Estimate:
         n_frames = -(-len(self._paths) // options.stride)

@@ -349,6 +349,8 @@ def _sources(paths: Sequence[str]) -> Iterator[Source]:
 
 
 def _file(path: str) -> Source:
+    if os.path.exists(path) and not os.path.isfile(path):  # from a pipe nothing may ever come
+        raise InputError(f"{path} is a pipe or a device; give a file")
     suffix = os.path.splitext(path)[1].lower()
     if suffix in ARRAY_SUFFIXES:
         return ArrayFile(path)

@@ -8,14 +8,15 @@ decode to some picture, and a stream without a header of its length that just st
 import logging
 import os
 import re
-import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from sfa_jax._errors import InputError
+from sfa_jax.data._containers import find_missing
+from sfa_jax.data._ffv1 import SliceChecker
 from sfa_jax.data._limits import MAX_FRAME_PIXELS, check_frame_pixels
 from sfa_jax.data._source import THUMBNAIL_SIZE, Estimate, Options, Picture, luma, thumbnail
 
@@ -73,15 +74,18 @@ class VideoFile:
             yield picture
 
     def _decoded(self) -> Iterator["av.VideoFrame"]:
-        n_good, end = 0, 0.0
+        n_good, end, read_to = 0, 0.0, 0
         with self._open() as container:
             stream = self._stream(container)
             try:
                 stream.codec_context.options = _DECODER
                 stream.thread_type = "AUTO"
+                checksums = SliceChecker() if _has_checksums(stream.codec_context) else None
                 for packet in container.demux(stream):
-                    if packet.is_corrupt:
+                    if packet.is_corrupt or (checksums and packet.size and checksums.is_damaged(bytes(packet))):
                         raise self._damaged(n_good, "a packet is damaged")
+                    if packet.size and packet.pos is not None:
+                        read_to = packet.pos + packet.size
                     for frame in packet.decode():
                         if frame.is_corrupt:
                             raise self._damaged(n_good, "the frame is damaged")
@@ -97,6 +101,8 @@ class VideoFile:
                 raise
             except Exception as error:  # FFmpegError; what else PyAV raises on damaged files is not documented
                 raise self._damaged(n_good, _reason(error)) from error
+            if container.format.name == "yuv4mpegpipe" and read_to != os.path.getsize(self.name):
+                raise self._damaged(n_good, "it ends within the frame")
             # Where a container loses its way after damage it just ends; only the time then tells.
             seconds = _duration(stream)
             end -= float((stream.start_time or 0) * (stream.time_base or 0))
@@ -111,13 +117,13 @@ class VideoFile:
     def _open(self) -> "av.container.InputContainer":
         av = _import_av()
         try:
-            missing = _missing_bytes(self.name)
+            missing = find_missing(self.name)
         except OSError as error:
             raise InputError(f"{self.name} cannot be read ({_reason(error)}); give another file") from error
         if missing:
             raise InputError(
-                f"{self.name} ends early: its header speaks of {missing} more bytes, so it was not copied or recorded "
-                f"to its end; copy it again, or {_REPAIR}"
+                f"{self.name} ends early: {missing}, so it was not copied or recorded to its end; copy it again, or "
+                f"{_REPAIR}"
             )
         try:
             return av.open(
@@ -203,62 +209,12 @@ def _duration(stream: Any) -> float:
     return 3600 * float(found[1]) + 60 * float(found[2]) + float(found[3]) if found else 0.0
 
 
+def _has_checksums(codec: Any) -> bool:
+    return codec.name == "ffv1" and bool(codec.extradata)  # which version 3 brought, with the checksums
+
+
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _missing_bytes(path: str) -> int:
-    """How many bytes the outermost chunks of an AVI, MP4 or Matroska file claim beyond the file's end."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        start = file.read(12)
-        if start[:4] == b"RIFF":
-            return _missing_riff(file, size)
-        if start[4:8] == b"ftyp":
-            return _missing_boxes(file, size)
-        if start[:4] == b"\x1a\x45\xdf\xa3":
-            return _missing_matroska(file, size)
-    return 0
-
-
-def _missing_riff(file: BinaryIO, size: int) -> int:
-    position = 0
-    while position + 8 <= size:
-        file.seek(position)
-        tag, length = struct.unpack("<4sI", file.read(8))
-        if tag != b"RIFF" or length in (0, 0xFFFFFFFF):
-            return 0
-        position += 8 + length
-    return max(0, position - size)
-
-
-def _missing_boxes(file: BinaryIO, size: int) -> int:
-    position = 0
-    while position + 8 <= size:
-        file.seek(position)
-        (length,) = struct.unpack(">I4x", file.read(8))
-        if length == 1:
-            (length,) = struct.unpack(">Q", file.read(8).rjust(8, b"\0"))
-        if length < 8:  # 0: up to the end of the file
-            return 0
-        position += length
-    return max(0, position - size)
-
-
-def _missing_matroska(file: BinaryIO, size: int) -> int:
-    position = 0
-    while position < size:
-        file.seek(position)
-        head = file.read(12)
-        # The number of leading zero bits gives the length of an element's size field.
-        n_bytes = 9 - head[4].bit_length() if len(head) == 12 and head[4] else 0
-        if not n_bytes or head[:4] not in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
-            return 0
-        length = int.from_bytes(head[4 : 4 + n_bytes], "big") - (1 << 7 * n_bytes)
-        if length == (1 << 7 * n_bytes) - 1:  # all ones: unknown, as live recordings write
-            return 0
-        position += 4 + n_bytes + length
-    return max(0, position - size)
 
 
 def _import_av() -> Any:
