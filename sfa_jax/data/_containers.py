@@ -4,6 +4,7 @@ import os
 import struct
 from typing import BinaryIO
 
+_GIF = b"GIF87a", b"GIF89a"
 _TS_SYNC = b"G"
 _MOST_BOXES = 1_000_000  # fragments of a film of days; more are not looked at one by one
 
@@ -13,7 +14,7 @@ def find_missing(path: str) -> str:
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         start = file.read(400)
-        if start[:6] in (b"GIF87a", b"GIF89a"):
+        if start[:6] in _GIF:
             return _missing_gif(file, size)
         for length in (188, 192):  # with a time before each packet on discs
             if start[length - 188 :: length][:2] == 2 * _TS_SYNC:
@@ -26,6 +27,12 @@ def find_missing(path: str) -> str:
         elif start[:4] == b"\x1a\x45\xdf\xa3":
             count = _missing_matroska(file, size)
         return f"its header speaks of {count} more bytes" if count else ""
+
+
+def is_gif(path: str) -> bool:
+    """Whether a file begins as a GIF does."""
+    with open(path, "rb") as file:
+        return file.read(6) in _GIF
 
 
 def _missing_gif(file: BinaryIO, size: int) -> str:

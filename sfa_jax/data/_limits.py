@@ -8,6 +8,9 @@ MAX_FRAME_PIXELS = 89_478_485
 MAX_HEADER_BYTES = 10_000
 """Of an array's header, as in NumPy: what parses Python text can be made to overflow by more."""
 
+MAX_MEMBERS = 10_000
+"""Of an .npz; each is opened, so that millions of them would take hours."""
+
 MAX_UNPACKED_RATIO = 200
 MAX_UNPACKED_BYTES = 1 << 30
 MAX_UNPACKED_FRAMES = 1_000_000

@@ -19,7 +19,13 @@ import numpy as np
 
 from sfa_jax._errors import InputError
 from sfa_jax.data._cache import available_memory, size_text
-from sfa_jax.data._limits import MAX_HEADER_BYTES, MAX_UNPACKED_BYTES, MAX_UNPACKED_FRAMES, MAX_UNPACKED_RATIO
+from sfa_jax.data._limits import (
+    MAX_HEADER_BYTES,
+    MAX_MEMBERS,
+    MAX_UNPACKED_BYTES,
+    MAX_UNPACKED_FRAMES,
+    MAX_UNPACKED_RATIO,
+)
 
 _MAGIC = b"\x93NUMPY"
 _LOCAL_HEADER_BYTES = 30  # at least
@@ -145,6 +151,8 @@ def reading(name: str) -> Iterator[None]:
 def _read_header(file: IO[bytes], path: str, key: str, size: int, packed: int) -> Stored:
     """Reads the header at the start of `size` bytes, of which the rest must be the array."""
     version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"its version {version} is unknown")
     width, kind = (2, "<H") if version == (1, 0) else (4, "<I")
     (length,) = struct.unpack(kind, _read_exactly(file, width))
     if length > MAX_HEADER_BYTES:
@@ -153,7 +161,10 @@ def _read_header(file: IO[bytes], path: str, key: str, size: int, packed: int) -
     parse = np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of files from Python 2, and of what damage does to text
-        shape, fortran, dtype = parse(header)
+        try:
+            shape, fortran, dtype = parse(header)
+        except (MemoryError, RecursionError) as error:  # of deeply nested text
+            raise ValueError("its header is no description of an array") from error
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are not read; save plain numbers")
     offset = len(_MAGIC) + 2 + width + length
@@ -170,6 +181,20 @@ def _read_header(file: IO[bytes], path: str, key: str, size: int, packed: int) -
 
 def _check_members(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> None:
     """Raises unless each member has bytes of its own, packed as NumPy does."""
+    if len(members) > MAX_MEMBERS:
+        raise ValueError(f"it has {len(members)} members, and at most {MAX_MEMBERS} are read")
+    # Python reads the table up to its end and leaves the count aside: an entry that the damaged length of the one
+    # before it swallows would be lost without a word.
+    file = archive.fp
+    assert file is not None  # it is open
+    file.seek(archive.start_dir + sum(_table_bytes(member) for member in members))
+    mark = _read_exactly(file, 4)
+    if mark == b"PK\x06\x06":  # of archives above 4 GB
+        (count,) = struct.unpack("<28xQ", _read_exactly(file, 36))
+    else:
+        (count,) = struct.unpack("<6xH", _read_exactly(file, 8))
+    if mark not in (b"PK\x05\x06", b"PK\x06\x06") or count != len(members):
+        raise ValueError("its table of members is damaged")
     end = archive.start_dir
     for member in sorted(members, key=lambda member: member.header_offset, reverse=True):
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -178,6 +203,12 @@ def _check_members(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> 
         if member.header_offset + _LOCAL_HEADER_BYTES + member.compress_size > end:
             raise ValueError(f"{member.filename} overlaps with what comes after it")
         end = member.header_offset
+
+
+def _table_bytes(member: zipfile.ZipInfo) -> int:
+    """What a member takes in the table at an archive's end."""
+    name = member.orig_filename.encode("utf-8" if member.flag_bits & 0x800 else "cp437")
+    return 46 + len(name) + len(member.extra) + len(member.comment)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from sfa_jax._errors import InputError
-from sfa_jax.data._containers import find_missing
+from sfa_jax.data._containers import find_missing, is_gif
 from sfa_jax.data._ffv1 import SliceChecker
 from sfa_jax.data._limits import MAX_FRAME_PIXELS, check_frame_pixels
 from sfa_jax.data._source import THUMBNAIL_SIZE, Estimate, Options, Picture, luma, thumbnail
@@ -112,7 +112,8 @@ class VideoFile:
             raise InputError(f"{self.name} has no frame that can be decoded; {_REPAIR}")
 
     def _damaged(self, number: int, reason: str) -> InputError:
-        return InputError(f"{self.name} is damaged at frame {number} ({reason}); {_REPAIR}")
+        large = "" if number else f", or its frames have more than the {MAX_FRAME_PIXELS} pixels that are read at most"
+        return InputError(f"{self.name} is damaged at frame {number} ({reason}){large}; {_REPAIR}")
 
     def _open(self) -> "av.container.InputContainer":
         av = _import_av()
@@ -126,16 +127,19 @@ class VideoFile:
                 f"{_REPAIR}"
             )
         try:
-            return av.open(
+            container = av.open(
                 os.path.abspath(self.name),
                 options={"format_whitelist": _FORMATS, "protocol_whitelist": "file", **_DECODER},
                 metadata_errors="replace",
             )
         except Exception as error:  # FFmpegError; what else PyAV raises on damaged files is not documented
             raise InputError(
-                f"{self.name} cannot be opened as a video ({_reason(error)}): it is no video, or not a whole one; "
-                f"give another file, or {_REPAIR}"
+                f"{self.name} cannot be opened as a video ({_reason(error)}): it is no video, not a whole one, or one "
+                f"of frames above {MAX_FRAME_PIXELS} pixels; give another file, or {_REPAIR}"
             ) from error
+        if container.format.name == "gif" and not is_gif(self.name):  # FFmpeg looks on for one behind what is lost
+            raise InputError(f"{self.name} does not begin as a GIF; copy it again, or {_REPAIR}")
+        return container
 
     def _stream(self, container: Any) -> Any:
         cover = _import_av().stream.Disposition.attached_pic
