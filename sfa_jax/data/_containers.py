@@ -10,7 +10,7 @@ _MOST_BOXES = 1_000_000  # fragments of a film of days; more are not looked at o
 
 
 def find_missing(path: str) -> str:
-    """What an AVI, MP4, Matroska, GIF or MPEG transport file lacks at its end; empty where nothing is known to."""
+    """What an AVI, MP4, Matroska, GIF, FLV or MPEG transport file lacks at its end; empty where nothing is known to."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         start = file.read(400)
@@ -19,6 +19,8 @@ def find_missing(path: str) -> str:
         for length in (188, 192):  # with a time before each packet on discs
             if start[length - 188 :: length][:2] == 2 * _TS_SYNC:
                 return "it ends within a packet" if size % length else ""
+        if start[:3] == b"FLV":
+            return _missing_flv(file, size)
         count = 0
         if start[:4] == b"RIFF":
             count = _missing_riff(file, size)
@@ -56,6 +58,15 @@ def _missing_gif(file: BinaryIO, size: int) -> str:
             length = int.from_bytes(file.read(1), "big")
             place += 1 + length
     return "its end mark is missing"
+
+
+def _missing_flv(file: BinaryIO, size: int) -> str:
+    file.seek(max(0, size - 4))
+    back = int.from_bytes(file.read(4), "big")  # how far the last tag's start is
+    file.seek(max(0, size - 4 - back))
+    tag = file.read(4)
+    whole = back >= 11 and len(tag) == 4 and int.from_bytes(tag[1:], "big") == back - 11
+    return "" if whole else "the length of its last part is not at its end"
 
 
 def _colours(flags: bytes) -> int:

@@ -8,7 +8,7 @@ decode to some picture, and a stream without a header of its length that just st
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,23 +74,34 @@ class VideoFile:
             yield picture
 
     def _decoded(self) -> Iterator["av.VideoFrame"]:
-        n_good, end, read_to = 0, 0.0, 0
+        n_packets, n_good = yield from self._frames("AUTO")
+        if n_packets > n_good:
+            # PyAV keeps an error to itself that comes after a frame in one call, as with several threads at the end. A
+            # decoder of one thread, slow as it is, tells of each. Packets without a frame are no error in some codecs.
+            n_packets, n_good = _finish(self._frames("NONE"))
+            if n_packets > 2 * n_good:  # two fields of a frame may be a packet each
+                raise self._damaged(n_good, f"of {n_packets} packets only {n_good} give a frame")
+
+    def _frames(self, thread_type: str) -> Generator["av.VideoFrame", None, tuple[int, int]]:
+        """The frames, and at the end how many packets there were, and frames."""
+        n_packets, n_good, end, read_to = 0, 0, 0.0, 0
         with self._open() as container:
             stream = self._stream(container)
             try:
                 stream.codec_context.options = _DECODER
-                stream.thread_type = "AUTO"
+                stream.thread_type = thread_type
                 checksums = SliceChecker() if _has_checksums(stream.codec_context) else None
                 for packet in container.demux(stream):
                     if packet.is_corrupt or (checksums and packet.size and checksums.is_damaged(bytes(packet))):
                         raise self._damaged(n_good, "a packet is damaged")
-                    if packet.size and packet.pos is not None:
-                        read_to = packet.pos + packet.size
+                    if packet.size:
+                        n_packets += not packet.is_discard
+                        read_to = packet.size + (packet.pos or 0)
                     for frame in packet.decode():
                         if frame.is_corrupt:
                             raise self._damaged(n_good, "the frame is damaged")
                         time = end if frame.time is None else frame.time
-                        if n_good and time > end + _GAP_SECONDS:
+                        if n_good and time > end + _GAP_SECONDS and thread_type == "AUTO":  # is said once
                             logger.warning(
                                 "%s has no frames from %.2f to %.2f s (before frame %d)", self.name, end, time, n_good
                             )
@@ -105,11 +116,14 @@ class VideoFile:
                 raise self._damaged(n_good, "it ends within the frame")
             # Where a container loses its way after damage it just ends; only the time then tells.
             seconds = _duration(stream)
+            if container.format.name == "flv" and container.duration:  # that of others may be a guess
+                seconds = container.duration / 1e6
             end -= float((stream.start_time or 0) * (stream.time_base or 0))
             if n_good and end < 0.9 * seconds - 1.0 / float(stream.average_rate or 25):
                 raise self._damaged(n_good, f"the frames end at {end:.2f} s, the header says {seconds:.2f} s")
         if not n_good:
             raise InputError(f"{self.name} has no frame that can be decoded; {_REPAIR}")
+        return n_packets, n_good
 
     def _damaged(self, number: int, reason: str) -> InputError:
         large = "" if number else f", or its frames have more than the {MAX_FRAME_PIXELS} pixels that are read at most"
@@ -211,6 +225,15 @@ def _duration(stream: Any) -> float:
     # Matroska writes 00:00:04.000000000
     found = re.fullmatch(r"(\d{1,9}):(\d{1,9}):(\d{1,9}(?:\.\d*)?)", stream.metadata.get("DURATION", ""), re.ASCII)
     return 3600 * float(found[1]) + 60 * float(found[2]) + float(found[3]) if found else 0.0
+
+
+def _finish(frames: Generator[Any, None, tuple[int, int]]) -> tuple[int, int]:
+    """Runs through frames and keeps none of them, but what is told at their end."""
+    while True:
+        try:
+            next(frames)
+        except StopIteration as stopped:
+            return stopped.value
 
 
 def _has_checksums(codec: Any) -> bool:
