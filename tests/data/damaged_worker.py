@@ -169,6 +169,7 @@ def main() -> None:
     worker = Worker(folder)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     warnings.simplefilter("error")
+    gc.freeze()  # so that the collections after each case are short
     for index in range(start, len(chosen), step):
         print(json.dumps({"begins": index, **chosen[index]._asdict()}), flush=True)
         try:
