@@ -5,12 +5,13 @@ import struct
 from typing import BinaryIO
 
 _GIF = b"GIF87a", b"GIF89a"
+_ASF_PARTS = "3026b2758e66cf11a6d900aa0062ce6c", "3626b2758e66cf11a6d900aa0062ce6c"  # header and data
 _TS_SYNC = b"G"
 _MOST_BOXES = 1_000_000  # fragments of a film of days; more are not looked at one by one
 
 
 def find_missing(path: str) -> str:
-    """What an AVI, MP4, Matroska, GIF, FLV or MPEG transport file lacks at its end; empty where nothing is known to."""
+    """What an AVI, MP4, Matroska, ASF, GIF, FLV or MPEG transport file lacks at its end, or nothing."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         start = file.read(400)
@@ -28,6 +29,8 @@ def find_missing(path: str) -> str:
             count = _missing_boxes(file, size)
         elif start[:4] == b"\x1a\x45\xdf\xa3":
             count = _missing_matroska(file, size)
+        elif start[:16].hex() == _ASF_PARTS[0]:
+            count = _missing_asf(file, size)
         return f"its header speaks of {count} more bytes" if count else ""
 
 
@@ -82,6 +85,18 @@ def _missing_riff(file: BinaryIO, size: int) -> int:
         if tag != b"RIFF" or length in (0, 0xFFFFFFFF):
             return 0
         position += 8 + length
+    return max(0, position - size)
+
+
+def _missing_asf(file: BinaryIO, size: int) -> int:
+    position = 0
+    for part in _ASF_PARTS:
+        file.seek(position)
+        head = file.read(24)
+        length = int.from_bytes(head[16:], "little")
+        if head[:16].hex() != part or length < 24:  # live recordings do not say it
+            return 0
+        position += length
     return max(0, position - size)
 
 

@@ -128,7 +128,7 @@ KINDS: dict[str, Kind] = {
     "webm-vp9": Kind(_video(".webm", "libvpx-vp9")),
     "webm-vp8": Kind(_video(".webm", "libvpx")),
     "wmv": Kind(_video(".wmv", "wmv2")),
-    "flv": Kind(_video(".flv", "flv")),
+    "flv": Kind(_video(".flv", "flv"), open_ended=True),  # its length is told to a tenth only
     "gif": Kind(_video(".gif", "gif", "rgb8")),
     "mpg": Kind(_video(".mpg", "mpeg1video"), open_ended=True),
     "ts": Kind(_video(".ts", "mpeg2video"), open_ended=True),
