@@ -92,7 +92,8 @@ def load(
     """Reads frames from a synthetic world, folders, videos, arrays or TFDS, as runs of uint8 images.
 
     Files are decoded and resized once and kept in a cache (`python -m sfa_jax.data` shows it). Folders and videos give
-    three channels, or one with `greyscale`; arrays and data sets of TFDS keep their own one or three.
+    three channels, or one with `greyscale`; arrays and data sets of TFDS keep their own one or three. A file that is
+    damaged, claims frames of more than 89,478,485 pixels or unpacks without end is refused, and no pickle is read.
 
     Args:
       path: `"room"`, `"photo_pan"`, `"photographs"`, `"digits"` or `"digit_film"` (a folder of that name is

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+collect_ignore = ["damage"]  # what test_damaged.py starts as processes of their own
+
 WriteVideo = Callable[..., str]
 
 

@@ -3,7 +3,7 @@
 What no program can see is wrong bits in files without checksums that still make some picture: in JPEG, BMP, WebP, TIFF,
 PNM, TGA, JPEG 2000, GIF, raw and coded video, and `.npy`. These are counted as changed. Nothing is changed in a kind
 whose checksums cover all of it (PNG, `.npz`), nor in any by being cut off, emptied, swapped, renamed or replaced; but a
-stream that has no length anywhere (`.ts`, `.mpg`, `.h264`, `.y4m`) may stop between two frames.
+stream that does not say its length exactly (`.ts`, `.mpg`, `.h264`, `.y4m`, `.flv`) may stop between two frames.
 """
 
 import ast
@@ -30,7 +30,7 @@ from sfa_jax.data import load
 pytest.importorskip("av")
 pytest.importorskip("resource")
 
-_HERE = pathlib.Path(__file__).parent
+_WORKER = pathlib.Path(__file__).parent / "damage" / "worker.py"
 _LIMIT_SECONDS = 30
 _N_WORKERS = 2
 _N_ABSURD = 111
@@ -57,7 +57,7 @@ def _forward(stream: IO[str], lines: queue.Queue[str]) -> None:
 
 def _run_from(folder: pathlib.Path, numbers: list[int], results: list[dict[str, str]]) -> int | None:
     """Adds what came of the cases from START on; gives where to go on, or None at the end."""
-    command = [sys.executable, str(_HERE / "damaged_worker.py"), str(folder), *map(str, numbers)]
+    command = [sys.executable, str(_WORKER), str(folder), *map(str, numbers)]
     root = pathlib.Path(sfa_jax.__file__).parents[1]
     environment = {**os.environ, "PYTHONPATH": str(root), "SFA_JAX_TEST_UNPICKLED": str(folder / "unpickled")}
     with subprocess.Popen(

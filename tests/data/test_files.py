@@ -169,6 +169,26 @@ def test_bad_frame_is_named(write_folder, tmp_path, damage, message):
         load(folder)
 
 
+def test_wrong_checksum_of_pixels(write_folder, tmp_path):
+    """Pillow compares those of a PNG's header only."""
+    folder = write_folder("walk", grey_frames([1, 2]))
+    path = tmp_path / "walk" / "frame1.png"
+    data = bytearray(path.read_bytes())
+    place = data.index(b"IEND") - 8  # within the checksum of what stands before the end mark
+    data[place] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"frame1.png .*the checksum of its part b'IDAT' is wrong\): make the file"):
+        load(folder)
+
+
+def test_animation_of_another_name(tmp_path):
+    frames = [Image.new("L", (8, 8), level) for level in (0, 100, 200)]
+    for number in range(2):
+        frames[0].save(tmp_path / f"f{number}.png", "GIF", save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match=r"f0.png holds 3 pictures, a frame file holds one"):
+        load(tmp_path)
+
+
 def test_too_many_pixels(write_folder, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
     with pytest.raises(InputError, match=r"frame0.png has too many pixels"):

@@ -1,4 +1,4 @@
-"""Loads damaged files and says what came of each, a JSON line a case: `damaged_worker.py FOLDER SEED COUNT START STEP`.
+"""Loads damaged files and says what came of each, a JSON line a case: `worker.py FOLDER SEED COUNT START STEP`.
 
 A process of its own, so that a decoder that crashes or hangs, or takes more memory than is allowed, fails a test and
 not the whole suite.
