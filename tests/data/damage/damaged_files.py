@@ -24,11 +24,13 @@ class Kind(NamedTuple):
       write: writes a good one into a folder and gives the path to load, that of a file or a folder of frames.
       checked: checksums cover all that is read, so that no changed byte may come through.
       open_ended: nothing in it says how long it is, so that one that just stops cannot be told from a whole one.
+      prefix: of the path that is loaded, such as `tfds:` before a folder; it has no renamed files then.
     """
 
     write: Write
     checked: bool = False
     open_ended: bool = False
+    prefix: str = ""
 
 
 class Case(NamedTuple):
@@ -209,6 +211,7 @@ def cases(seed: int, n_cases: int) -> Iterator[Case]:
     given = 0
     while given < n_cases:
         pairs = [(kind, damage) for kind in KINDS for damage in (*DAMAGES, RENAMED)]
+        pairs = [(kind, damage) for kind, damage in pairs if damage != RENAMED or not KINDS[kind].prefix]
         for index in rng.permutation(len(pairs))[: n_cases - given]:
             yield Case(*pairs[index], int(rng.integers(1 << 32)))
         given += len(pairs)

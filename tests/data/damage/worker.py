@@ -67,7 +67,8 @@ class Worker:
                 path, bad, expected, plain = self._damage(case, place)
             # Other colours of one frame in a folder may be taken for a cut.
             split_cuts = not (case.damage == RENAMED and path == place)
-            outcome, detail = self._load(path, bad.name, expected, plain, split_cuts)
+            prefix = KINDS[case.kind].prefix if case.kind in KINDS else ""
+            outcome, detail = self._load(prefix, path, bad.name, expected, plain, split_cuts)
             if case.kind == "absurd" and outcome == "read":
                 outcome = "read" if absurd.may_be_read else "WRONG DATA"
         finally:
@@ -82,10 +83,10 @@ class Worker:
         folder = self._folder / "good" / kind
         folder.mkdir(parents=True, exist_ok=True)
         path = KINDS[kind].write(folder)
-        runs = self._runs(path)
+        runs = self._runs(KINDS[kind].prefix + str(path))
         return path, [Run(np.array(run.frames), run.name, run.frame_index, run.truth) for run in runs]
 
-    def _runs(self, path: pathlib.Path, split_cuts: bool = True) -> list[Run]:
+    def _runs(self, path: str, split_cuts: bool = True) -> list[Run]:
         cache = self._folder / "cache"
         try:
             runs = load(path, image_size=16, cache_dir=cache, split_cuts=split_cuts)
@@ -112,7 +113,8 @@ class Worker:
         if case.damage != RENAMED:
             bad.write_bytes(DAMAGES[case.damage](victim.read_bytes(), rng))
             return (place if path.is_dir() else bad), bad, expected, plain
-        other = list(KINDS)[int(rng.integers(len(KINDS)))]
+        others = [name for name, other in KINDS.items() if not other.prefix]
+        other = others[int(rng.integers(len(others)))]
         other_path, other_runs = self.good(other)
         number = int(victim.stem.removeprefix("frame")) if path.is_dir() else 0
         source = sorted(other_path.iterdir())[number] if other_path.is_dir() else other_path
@@ -126,14 +128,14 @@ class Worker:
         return place, bad, expected, True
 
     def _load(
-        self, path: pathlib.Path, bad: str, expected: list[Run] | None, plain: bool, split_cuts: bool
+        self, prefix: str, path: pathlib.Path, bad: str, expected: list[Run] | None, plain: bool, split_cuts: bool
     ) -> tuple[str, str]:
         self._log.lines.clear()
         try:
-            runs = self._runs(path, split_cuts)
+            runs = self._runs(prefix + str(path), split_cuts)
         except InputError as error:
             message = str(error)
-            named = bad in message or (bad.startswith("frame") and path.name in message)
+            named = bad in message or (path.is_dir() and str(path) in message)
             advised = _ADVICE.search(message)
             clear = named and advised and "\n" not in message and len(message) < 900
             return ("refused" if clear else "UNCLEAR"), message
