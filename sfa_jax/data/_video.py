@@ -35,7 +35,7 @@ _FORMATS = (
     "mjpeg,mpjpeg,smjpeg,m4v,nut,mxf,rm,dv,wtv,swf,gxf,nsv,vc1,dirac,cavsvideo"
 )
 # By itself a decoder covers up many errors that it sees: wrong checksums, and pictures of which a part is lost.
-_DECODER = {"err_detect": "crccheck+bitstream+buffer+explode", "max_pixels": str(MAX_FRAME_PIXELS)}
+_DECODER = {"err_detect": "crccheck+explode", "max_pixels": str(MAX_FRAME_PIXELS)}
 # Recordings of variable rate pause legitimately; where a damaged Matroska file skips a part, it looks the same.
 _GAP_SECONDS = 2.0
 _REPAIR = "re-encode it, for instance with `ffmpeg -i in -c:v libx264 out.mp4`, and check what is left of it"
