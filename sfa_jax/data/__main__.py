@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 
 from sfa_jax.data._cache import cache_root, find_entries, find_leftovers, size_text
+from sfa_jax.data._record_index import FOLDER as INDEXES
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             height, width, channels = entry.shape[1:]
             shape = f"{entry.shape[0]} frames of {height}x{width}x{channels}"
             print(f"  {size_text(entry.n_bytes):>12}  {shape}, {len(entry.runs)} run(s)  {entry.name}")
+    if options.clear:
+        shutil.rmtree(root / INDEXES, ignore_errors=True)
     done = "removed" if options.clear else "total"
     print(f"{done}: {len(entries)} entries, {size_text(sum(entry.n_bytes for entry in entries))}")
 

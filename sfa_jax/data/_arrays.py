@@ -76,9 +76,9 @@ class ArrayFile:
     def pictures(self, options: Options) -> Iterator[Picture]:
         number = 0
         for chunk in self._chunks():
-            frames = _eight_bits(chunk, number, self._frames.name)
+            frames = eight_bits(chunk, number, self._frames.name)
             for frame in frames:
-                image = _frame(frame, options) if number % options.stride == 0 else None
+                image = sized(frame, options) if number % options.stride == 0 else None
                 yield Picture(number, image, None)
                 number += 1
 
@@ -178,7 +178,7 @@ def _check_frames(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
         raise InputError(f"{name} has dtype {dtype}; uint8, or floating point in [0, 1], is expected: save {hint}")
 
 
-def _eight_bits(frames: np.ndarray, first: int, name: str) -> np.ndarray:
+def eight_bits(frames: np.ndarray, first: int, name: str) -> np.ndarray:
     """A chunk of frames as uint8 `[time, height, width, channel]`; `first` is its first frame's number."""
     frames = frames if frames.ndim == 4 else frames[..., np.newaxis]
     if frames.dtype == np.uint8:
@@ -211,7 +211,7 @@ def _eight_bits(frames: np.ndarray, first: int, name: str) -> np.ndarray:
     return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
 
 
-def _frame(frame: np.ndarray, options: Options) -> np.ndarray:
+def sized(frame: np.ndarray, options: Options) -> np.ndarray:
     if options.height and frame.shape[:2] != (options.height, options.width):
         picture = Image.fromarray(frame if frame.shape[2] == 3 else frame[..., 0])
         frame = np.asarray(resize_picture(picture, options.height, options.width))

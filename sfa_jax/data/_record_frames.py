@@ -65,8 +65,8 @@ class RecordFrames:
                 (frame,) = self._records.frames(number, self._records.parse(number, record, [leaf]))
                 if np.size(frame) != frames[row].size:
                     raise InputError(
-                        f"{self._records.name}, record {number} holds a frame of shape {np.shape(frame)}; "
-                        f"{self._frame_shape} is expected: prepare the set again"
+                        f"{self._records.where(number)} holds a frame of shape {np.shape(frame)}, expected "
+                        f"{self._frame_shape}; write the set again"
                     )
                 frames[row] = np.reshape(frame, self._frame_shape)
         return frames

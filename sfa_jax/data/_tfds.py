@@ -23,6 +23,7 @@ from sfa_jax.data._tfds_open import (
     PREPARE,
     TfdsOptions,
     check_apart,
+    check_shards,
     choose_splits,
     import_tfds,
     open_set,
@@ -75,7 +76,8 @@ class TfdsSplit:
             raw = tfds.decode.DeserializeMethod.RAW_BYTES
             source = builder.as_data_source(split, deserialize_method=raw, file_format="array_record")
             self.files = builder.info.splits[split].file_instructions  # now those of array_record
-        self._records = Records(self.name, source, layout)
+        check_shards(self.name, self.files)
+        self._records = Records(self.name, source, layout, [(os.fspath(x.filename), x.take) for x in self.files])
         self._stretches: list[Stretch] | None = None
 
     def signature(self) -> list[list[object]]:

@@ -170,6 +170,24 @@ def check_apart(trained: Any, held_out: Any) -> None:
                 )
 
 
+def check_shards(name: str, files: Sequence[Any]) -> None:
+    """Raises `InputError` if a file has not as many records as the metadata say: frames would be missing."""
+    module = importlib.import_module("array_record.python.array_record_module")
+    for file in files:
+        path = os.fspath(file.filename)
+        try:
+            reader = module.ArrayRecordReader(path)
+            found = reader.num_records()
+            reader.close()
+        except Exception:  # what is wrong with it is told when it is read, or left out
+            continue
+        if found != file.examples_in_shard:
+            raise InputError(
+                f"{name}: {path} has {found} records, dataset_info.json speaks of {file.examples_in_shard}; copy or "
+                "write the set again"
+            )
+
+
 @contextlib.contextmanager
 def opening(name: str) -> Iterator[None]:
     """Turns what TFDS and array_record raise into one error that names what is opened."""
@@ -178,7 +196,7 @@ def opening(name: str) -> Iterator[None]:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # array_record knows RuntimeError alone, TFDS a dozen kinds
-        raise InputError(f"{name} cannot be opened ({sentence(error)}); {PREPARE}") from error
+        raise InputError(f"{name} cannot be opened ({sentence(error)}); copy the set again, or {PREPARE}") from error
 
 
 def _is_set(folder: str) -> bool:

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from sfa_jax._errors import InputError
-from sfa_jax.data._arrays import _eight_bits, _frame
+from sfa_jax.data._arrays import eight_bits, sized
 from sfa_jax.data._files import decode_picture
 from sfa_jax.data._source import REDUCING_GAP, Options, crop_picture, luma, resize_picture
 from sfa_jax.data._tfds_features import Layout, Leaf, frame_shape, is_image
@@ -49,10 +50,13 @@ class Records:
       name: what messages call the split.
       source: of serialized examples, by their numbers.
       layout: which feature holds what.
+      files: the name of each file, and how many of its records are read.
     """
 
-    def __init__(self, name: str, source: Any, layout: Layout) -> None:
+    def __init__(self, name: str, source: Any, layout: Layout, files: Sequence[tuple[str, int]]) -> None:
         self.name, self.layout, self._source = name, layout, source
+        self._files = [name for name, _ in files]
+        self._ends = np.cumsum([count for _, count in files])
         self._parsers: dict[tuple[str, ...], Any] = {}
 
     def __len__(self) -> int:
@@ -79,7 +83,7 @@ class Records:
             raise
         except Exception as error:
             if len(wanted) == 1:  # array_record knows RuntimeError alone, TFDS a dozen kinds
-                said = f"{self.name}, record {wanted[0]} cannot be read ({sentence(error)})"
+                said = f"{self.where(wanted[0])} cannot be read ({sentence(error)})"
                 return Readable([], [], [DamagedRecordError(said)])
         apart = Readable([], [], [])
         for one in map(self.readable, ([number] for number in wanted)):
@@ -87,6 +91,12 @@ class Records:
             apart.records.extend(one.records)
             apart.wrong.extend(one.wrong)
         return apart
+
+    def where(self, number: int) -> str:
+        """What messages call a record: its number in the split, and the file that holds it."""
+        place = int(np.searchsorted(self._ends, number, side="right"))
+        file = f" (in {os.path.basename(self._files[place])})" if place < len(self._files) else ""
+        return f"{self.name}, record {number}{file}"
 
     def parse(self, number: int, record: bytes, names: Sequence[str] | None = None) -> dict[str, Any]:
         """The features of a record as it holds them: images as the bytes of files.
@@ -101,7 +111,7 @@ class Records:
         """
         leaves = self.layout.leaves()
         wanted = tuple(leaves) if names is None else tuple(names)
-        with self._reading(f"record {number}"):
+        with self._reading(number):
             if wanted not in self._parsers:
                 specs = {name: leaves[name].spec for name in wanted}
                 self._parsers[wanted] = importlib.import_module(_PARSER).ExampleParserNp(specs)
@@ -114,7 +124,7 @@ class Records:
     def frames(self, number: int, values: Mapping[str, Any]) -> Sequence[Any]:
         """The frames of a parsed record: bytes of image files, or arrays."""
         leaf = self.layout.frames
-        with self._reading(f"record {number} [{leaf.name}]"):
+        with self._reading(number, leaf):
             value = values[leaf.name]
             if not leaf.stacked:
                 value = _decoded(leaf, value)
@@ -129,7 +139,7 @@ class Records:
         """
         known = {}
         for name, (leaf, place) in self.layout.truth.items():
-            with self._reading(f"record {number} [{leaf.name}]"):
+            with self._reading(number, leaf):
                 value = values[leaf.name]
                 value = [_decoded(leaf, x) for x in value] if leaf.stacked else _decoded(leaf, value)
                 value = np.asarray(value)
@@ -152,16 +162,16 @@ class Records:
         Raises:
           InputError: it cannot be decoded.
         """
-        name, leaf = f"{self.name}, image {number}", self.layout.frames
+        name, leaf = self.where(number), self.layout.frames
         if not isinstance(value, bytes) and not _is_single(self.layout):
-            return _frame(_eight_bits(_with_channel(value)[None], number, name)[0], options)
+            return sized(eight_bits(_with_channel(value)[None], number, name)[0], options)
         height, width = options.height, options.width
         if isinstance(value, bytes):
             # A JPEG is decoded at a fraction of its size where that is still twice what is needed.
             smallest = (round(REDUCING_GAP * height), round(REDUCING_GAP * width)) if height else None
             picture = decode_picture(io.BytesIO(value), name, smallest, _REPAIR)[0]
         else:
-            frame = _eight_bits(_with_channel(value)[None], number, name)[0]
+            frame = eight_bits(_with_channel(value)[None], number, name)[0]
             picture = Image.fromarray(frame if frame.shape[2] == 3 else frame[..., 0])
         channels = frame_shape(leaf)[2]
         picture = picture.convert("L" if channels == 1 else "RGB")
@@ -172,13 +182,14 @@ class Records:
         return luma(frame) if options.greyscale and channels == 3 else frame
 
     @contextlib.contextmanager
-    def _reading(self, part: str) -> Iterator[None]:
+    def _reading(self, number: int, leaf: Leaf | None = None) -> Iterator[None]:
         try:
             yield
         except (InputError, MemoryError):
             raise
         except Exception as error:  # array_record knows RuntimeError alone, TFDS a dozen kinds
-            raise DamagedRecordError(f"{self.name}, {part} cannot be read ({sentence(error)})") from error
+            part = f" [{leaf.name}]" if leaf else ""
+            raise DamagedRecordError(f"{self.where(number)}{part} cannot be read ({sentence(error)})") from error
 
 
 def sentence(error: Exception) -> str:

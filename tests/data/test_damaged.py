@@ -34,7 +34,7 @@ _WORKER = pathlib.Path(__file__).parent / "damage" / "worker.py"
 _LIMIT_SECONDS = 30
 _N_WORKERS = 2
 _N_ABSURD = 111
-_N_COMBINATIONS = 39 * 15  # kinds and damages, each pair once
+_N_COMBINATIONS = 42 * 15  # kinds and damages, each pair once
 
 
 def _run(folder: pathlib.Path, seed: int, n_cases: int, worker: int) -> list[dict[str, str]]:

@@ -206,7 +206,7 @@ def test_several_formats(prepared, tmp_path):
         ("words", r"expected one feature of frames, found none; it has text \(Text object\)$"),
         (
             "damaged",
-            r"damaged/1.0.0 train\[:90%\], image \d+ cannot be read as an image .*: copy or write the",
+            r"damaged/1.0.0 train\[:90%\], record \d+ \(in damaged-train.*\) cannot be read as an image .*: copy or",
         ),
     ],
 )
@@ -227,7 +227,10 @@ def test_missing_and_truncated_records(prepared, tmp_path):
     shutil.copytree(prepared / "photos" / "1.0.0", tmp_path / "broken")
     (file,) = (tmp_path / "broken").glob("*-train.*")
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"tfds:photos/1.0.0 train, record 0 cannot be read \(.*\); copy or"):
+    with pytest.raises(
+        InputError,
+        match=r"tfds:photos/1.0.0 train, record 0 \(in photos-train.array_.*\) cannot be read \(.*\); copy or",
+    ):
         load(f"tfds:{tmp_path}/broken", image_size=8)
     file.unlink()
     with pytest.raises(

@@ -3,6 +3,7 @@
 To add a kind, write a function that writes a good file or folder and gives its path, and put it into `KINDS`.
 """
 
+import contextlib
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -25,12 +26,14 @@ class Kind(NamedTuple):
       checked: checksums cover all that is read, so that no changed byte may come through.
       open_ended: nothing in it says how long it is, so that one that just stops cannot be told from a whole one.
       prefix: of the path that is loaded, such as `tfds:` before a folder; it has no renamed files then.
+      victims: which files of a folder may be damaged.
     """
 
     write: Write
     checked: bool = False
     open_ended: bool = False
     prefix: str = ""
+    victims: str = "*"
 
 
 class Case(NamedTuple):
@@ -97,6 +100,52 @@ def _npz(change: Callable[[np.ndarray], np.ndarray], packed: bool = False) -> Wr
     return write
 
 
+def _records(folder: pathlib.Path) -> pathlib.Path:
+    """A set that `prepare` writes: tensors, three shards, two runs."""
+    from sfa_jax.data import prepare
+
+    source = _npz(_same)(folder.parent)
+    prepare(source, folder, image_size=16, shard_bytes=8 * 16 * 16 * 3)
+    source.unlink()
+    for name in (".lock", "prepare.json"):
+        (folder / name).unlink()
+    return folder
+
+
+def _image_records(folder: pathlib.Path) -> pathlib.Path:
+    """A set whose examples are runs of PNG files, of 16x16 pixels."""
+    import io
+
+    import tensorflow_datasets as tfds
+
+    def png(frame: np.ndarray) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(frame).resize((16, 16)).save(file, "PNG")
+        return file.getvalue()
+
+    class Clips(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            video = tfds.features.Sequence(tfds.features.Image(shape=(16, 16, 3)))
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({"video": video}))
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for number, part in enumerate(np.split(_view(N_FRAMES, *_SIZE), 4)):
+                yield number, {"video": [png(frame) for frame in part]}
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        tfds.disable_progress_bar()
+        builder = Clips(data_dir=folder.parent / "made", file_format="array_record")
+        builder.download_and_prepare()
+    for path in pathlib.Path(builder.data_dir).iterdir():
+        path.rename(folder / path.name)
+    return folder
+
+
 def _same(frames: np.ndarray) -> np.ndarray:
     return frames
 
@@ -140,6 +189,9 @@ KINDS: dict[str, Kind] = {
     "npy-float": Kind(_npy(lambda frames: (frames / 255).astype(np.float32))),
     "npy-bool": Kind(_npy(lambda frames: frames > 127)),
     "npy-fortran": Kind(_npy(np.asfortranarray)),
+    "records": Kind(_records, checked=True, prefix="tfds:", victims="*array_record*"),
+    "records-png": Kind(_image_records, checked=True, prefix="tfds:", victims="*array_record*"),
+    "records-metadata": Kind(_records, prefix="tfds:", victims="*.json"),  # text without a checksum
     "npz": Kind(_npz(_same), checked=True),
     "npz-packed": Kind(_npz(_same, packed=True), checked=True),
     "npz-float-fortran": Kind(_npz(lambda frames: np.asfortranarray(frames / 255), packed=True), checked=True),

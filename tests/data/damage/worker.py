@@ -102,9 +102,9 @@ class Worker:
         kind, (path, expected) = KINDS[case.kind], self.good(case.kind)
         plain = kind.checked or (case.damage in PLAIN and not kind.open_ended)
         if path.is_dir():
-            names = sorted(path.iterdir())
-            for name in names:
+            for name in path.iterdir():
                 os.link(name, place / name.name)
+            names = sorted(path.glob(kind.victims))
             victim = names[int(rng.integers(len(names)))]
         else:
             victim = path
