@@ -1,0 +1,161 @@
+"""Runs on frames that stay on disk are the runs on the same frames in memory, whichever job and whoever reads them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import (
+    autoencoder,
+    csae,
+    finola,
+    linear_sfa,
+    masked_finola,
+    sfa,
+    sfa_finola,
+    sparse_coding,
+    video_autoencoder,
+)
+from sfa_jax._errors import InputError
+from sfa_jax.data import ReaderError, prepare
+from sfa_jax.embed import embed
+from sfa_jax.training import _feed, restore_model, train_and_evaluate
+
+pytest.importorskip("tensorflow_datasets")
+SIZE = 16
+NOTHING_IN_MEMORY = 1e-9
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory):
+    """A set of two runs of 150 frames, in shards of forty."""
+    folder = tmp_path_factory.mktemp("sets")
+    return prepare(
+        "room", folder / "walk", image_size=SIZE, room={"n_frames": 150, "n_runs": 2}, shard_bytes=40 * SIZE * SIZE * 3
+    )
+
+
+@pytest.fixture
+def config_of(walk, tmp_path):
+    def make(config, **data):
+        config.data.source, config.data.path, config.data.image_size = "tfds", str(walk), SIZE
+        config.data.cache_dir, config.evaluation.plots = str(tmp_path / "cache"), False
+        for name, value in data.items():
+            config.data[name] = value
+        return config
+
+    return make
+
+
+def measures(summary):
+    return {name: value for name, value in summary.items() if name != "frames_per_second"}
+
+
+@pytest.fixture
+def tiny(tiny_config, config_of, tmp_path):
+    def make(**data):
+        config = config_of(tiny_config(tmp_path / "cache"), **data)
+        config.evaluation.baselines = ("pca",)
+        return config
+
+    return make
+
+
+def test_same_run(tiny, tmp_path, monkeypatch, caplog):
+    """In memory; from disk, broken off in the middle; and read by a process."""
+    with caplog.at_level("INFO", logger="sfa_jax"):
+        expected = train_and_evaluate(tiny(), tmp_path / "memory")
+    assert "frames: 180.5 kB, which fit in memory, lie on the devices" in caplog.text, caplog.text
+
+    class Broken(_feed.Feed):
+        def take(self, start, stop):
+            if start >= 15:
+                raise ReaderError("the disk is gone")
+            return super().take(start, stop)
+
+    config = tiny(memory_limit_gb=NOTHING_IN_MEMORY)
+    with monkeypatch.context() as patch:
+        patch.setattr(_feed, "Feed", Broken)
+        with pytest.raises(ReaderError, match="the disk is gone"):
+            train_and_evaluate(config, tmp_path / "disk")
+    caplog.clear()
+    with caplog.at_level("INFO", logger="sfa_jax"):
+        found = train_and_evaluate(config, tmp_path / "disk")
+    assert "resumed at step 10 of 20" in caplog.text
+    assert "180.5 kB are above the limit of memory; Grain reads them by threads as training goes" in caplog.text
+    assert measures(found) == measures(expected)
+
+    config = tiny(memory_limit_gb=NOTHING_IN_MEMORY, workers=1)
+    found = train_and_evaluate(config, tmp_path / "workers")
+    assert measures(found) == measures(expected)
+
+    for name in ("disk", "workers"):
+        with np.load(tmp_path / name / "embeddings.npz") as one, np.load(tmp_path / "memory/embeddings.npz") as other:
+            for key in other.files:
+                np.testing.assert_array_equal(one[key], other[key])
+    embed(tmp_path / "disk", config.data.path.join(("tfds:", "")), tmp_path / "codes.npz")
+    with np.load(tmp_path / "codes.npz") as codes, np.load(tmp_path / "disk/embeddings.npz") as own:
+        np.testing.assert_array_equal(codes["y"], own["y"])
+
+
+RECIPES = {
+    "sfa": lambda: sfa.get_config("smoke"),
+    "linear_sfa": lambda: linear_sfa.get_config("smoke"),
+    "autoencoder": lambda: autoencoder.get_config("smoke"),
+    "csae": lambda: csae.get_config("smoke"),
+    "finola": lambda: finola.get_config("smoke"),
+    "masked_finola": lambda: masked_finola.get_config("smoke"),
+    "sfa_finola": lambda: sfa_finola.get_config("smoke"),
+    "video_autoencoder": lambda: video_autoencoder.get_config("smoke"),
+    "time_series": lambda: sparse_coding.get_config("time_series,smoke"),
+    "patches": lambda: sparse_coding.get_config("patches,smoke"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_job(recipe, config_of, tmp_path):
+    config = config_of(RECIPES[recipe]())
+    if "patches" in recipe:
+        config.signals.size = 8
+    expected = train_and_evaluate(config, tmp_path / "memory")
+    config.data.memory_limit_gb = NOTHING_IN_MEMORY
+    found = train_and_evaluate(config, tmp_path / "disk")
+    # Another program takes the frames, and may round otherwise, which steps enlarge.
+    assert found.keys() == expected.keys()
+    np.testing.assert_allclose(losses(tmp_path / "disk"), losses(tmp_path / "memory"), rtol=1e-3)
+
+
+def losses(workdir):
+    records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [record["loss"] for record in records if record["split"] == "train"]
+
+
+def test_images_without_runs(tiny_autoencoder, tmp_path):
+    """Single images of a set, their class the truth: what the probes of an autoencoder are fitted to."""
+    path = prepare(
+        "digits", tmp_path / "digits", image_size=28, digits={"n_train": 12, "n_held_out": 4}, shard_bytes=30_000
+    )
+    summaries = []
+    for limit in (0.0, NOTHING_IN_MEMORY):
+        config = tiny_autoencoder(data__source="tfds", data__path=str(path), data__memory_limit_gb=limit)
+        config.evaluation.plots = False
+        summaries.append(measures(train_and_evaluate(config, tmp_path / f"run{limit}")))
+    assert summaries[0] == summaries[1]
+    assert summaries[0]["held_out_images"] == 40
+    assert 0 <= summaries[0]["probe/all_labels"] <= 1
+    assert restore_model(tmp_path / "run0.0").frame_shape == (28, 28, 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("workers", -1, "data.workers: expected a whole number of at least 0, got -1"),
+        ("timeout", 0.0, "data.timeout: expected a finite number above 0, got 0.0"),
+        ("memory_limit_gb", -1.0, "data.memory_limit_gb: expected a finite number of at least 0, got -1.0"),
+        ("on_corrupt", "ignore", "on_corrupt: expected one of .*, got 'ignore'"),
+    ],
+)
+def test_options(tiny, field, value, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        train_and_evaluate(tiny(**{field: value}), tmp_path / "run")
