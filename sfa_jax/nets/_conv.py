@@ -64,7 +64,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, *, stride: int = 2) -> jax.Array:
     Raises:
       InputError: for shapes that do not fit each other.
     """
-    _check(x, kernel)
+    check(x, kernel)
     return _conv_moments(stride, x, None, kernel, None)[0]  # XLA drops the moments nobody reads
 
 
@@ -93,7 +93,7 @@ def conv_moments(
     Raises:
       InputError: for shapes that do not fit each other.
     """
-    _check(x, kernel)
+    check(x, kernel)
     if weight is not None and weight.shape != x.shape[:1]:
         raise InputError(f"weight must be one number a frame, shape {x.shape[:1]}, not {weight.shape}.")
     return _conv_moments(stride, x, affine, kernel, weight)
@@ -128,7 +128,7 @@ def conv_norm_relu_stack(
     affine, moments = None, []
     for kernel, scale, bias in blocks:
         x, mean, var = conv_moments(x, kernel, affine=affine, weight=weight)
-        affine = _fold(scale, bias, mean, var, epsilon)
+        affine = fold(scale, bias, mean, var, epsilon)
         moments.append((lax.stop_gradient(mean), lax.stop_gradient(var)))
     return activate(x, affine, x.dtype), moments
 
@@ -174,10 +174,10 @@ def conv_affine_relu(
     Raises:
       InputError: for shapes that do not fit each other.
     """
-    return activate(conv2d(x, kernel), _fold(scale, bias, mean, var, epsilon), kernel.dtype)
+    return activate(conv2d(x, kernel), fold(scale, bias, mean, var, epsilon), kernel.dtype)
 
 
-def _check(x: jax.Array, kernel: jax.Array) -> None:
+def check(x: jax.Array, kernel: jax.Array) -> None:
     if kernel.ndim != 4 or kernel.shape[0] != kernel.shape[1] or kernel.shape[0] % 2 == 0:
         raise InputError(f"kernel must be [k, k, c_in, c_out] with one odd k, not {kernel.shape}.")
     if x.ndim != 4 or x.shape[3] != kernel.shape[2] or x.shape[0] == 0:
@@ -187,9 +187,10 @@ def _check(x: jax.Array, kernel: jax.Array) -> None:
         )
 
 
-def _fold(
+def fold(
     scale: jax.Array, bias: jax.Array, mean: jax.Array, var: jax.Array, epsilon: float
 ) -> tuple[jax.Array, jax.Array]:
+    """The affine map that a normalisation by given moments is."""
     gain = scale * lax.rsqrt(var + epsilon)
     return gain, bias - mean * gain
 
@@ -211,8 +212,7 @@ def _conv_moments(
 def _conv_moments_fwd(
     stride: int, x: jax.Array, affine: Affine, kernel: jax.Array, weight: jax.Array | None
 ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple]:
-    forms = {"cpu": functools.partial(forward_chunked, stride), "default": functools.partial(_forward_plain, stride)}
-    z, count, mean, var = lax.platform_dependent(x, affine, kernel, weight, **forms)
+    z, count, mean, var = forward(stride, x, affine, kernel, weight)
     return (z, mean, var), (x, affine, kernel, weight, z, mean, count)
 
 
@@ -220,12 +220,34 @@ def _conv_moments_bwd(stride: int, residuals: tuple, cotangents: tuple[jax.Array
     x, affine, kernel, weight, z, mean, count = residuals
     dz, dmean, dvar = cotangents
     moments = mean, dmean / count, 2 * dvar / count
-    forms = {"cpu": functools.partial(backward_chunked, stride), "default": functools.partial(_backward_plain, stride)}
-    gradients = lax.platform_dependent(x, affine, kernel, weight, z, dz, moments, **forms)
+    gradients = backward(stride, x, affine, kernel, weight, z, dz, moments)
     return *gradients, None if weight is None else jnp.zeros_like(weight)
 
 
 _conv_moments.defvjp(_conv_moments_fwd, _conv_moments_bwd)
+
+
+def forward(
+    stride: int, x: jax.Array, affine: Affine, kernel: jax.Array, weight: jax.Array | None
+) -> tuple[jax.Array, ...]:
+    """z, and its count, mean and variance, in the form that suits the platform; without derivatives of its own."""
+    forms = {"cpu": functools.partial(forward_chunked, stride), "default": functools.partial(_forward_plain, stride)}
+    return lax.platform_dependent(x, affine, kernel, weight, **forms)
+
+
+def backward(
+    stride: int,
+    x: jax.Array,
+    affine: Affine,
+    kernel: jax.Array,
+    weight: jax.Array | None,
+    z: jax.Array,
+    dz: jax.Array,
+    moments: tuple[jax.Array, jax.Array, jax.Array],
+) -> tuple:
+    """Gradients in x, affine and kernel, given that in z and what `through_moments` adds to it."""
+    forms = {"cpu": functools.partial(backward_chunked, stride), "default": functools.partial(_backward_plain, stride)}
+    return lax.platform_dependent(x, affine, kernel, weight, z, dz, moments, **forms)
 
 
 def _forward_plain(

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from sfa_jax.nets._conv import ConvBlock, conv_affine_relu, conv_norm_relu_stack
+from sfa_jax.nets._dense import Dense, dense
+from sfa_jax.nets._remat import rematerialised_stack
 
 Pool = Literal["mean", "flatten", "spatial_softmax"]
 POOLS = ("mean", "flatten", "spatial_softmax")
@@ -23,6 +25,9 @@ class ConvEncoder(nn.Module):
         gives the map as it is.
       momentum: share of the old value in the running statistics.
       epsilon: added to the variances.
+      remat_frames: in training, frames encoded at once, whose activations are taken again for the gradient instead of
+        kept; 0 encodes all at once and keeps them. The same result from less memory in more time; frames have no
+        gradient.
 
     References:
       noskill/sfa-gen, README, "Encoder Architecture"; Levine et al., JMLR 2016 for the spatial softmax.
@@ -32,18 +37,28 @@ class ConvEncoder(nn.Module):
     pool: Pool | None = "mean"
     momentum: float = 0.9
     epsilon: float = 1e-5
+    remat_frames: int = 0
 
     @nn.compact
-    def __call__(self, frames: jax.Array, weight: jax.Array | None = None, *, train: bool = False) -> jax.Array:
+    def __call__(
+        self,
+        frames: jax.Array,
+        weight: jax.Array | None = None,
+        project: Dense | None = None,
+        *,
+        train: bool = False,
+    ) -> jax.Array:
         """Encodes frames.
 
         Args:
           frames: `[n, height, width, channel]`, uint8, or floating in [0, 1].
           weight: `[n]`, 0 where a frame does not count in the batch statistics; all count if None.
+          project: a dense layer that h goes through, `{"kernel" [n_features, k], "bias" [k]}`: rematerialised with the
+            rest, it spares h. None gives h.
           train: normalise with the statistics of the batch and update the running ones; else use the running ones.
 
         Returns:
-          h, `[n, n_features]`, or without pooling `[n, height', width', channels[-1]]`.
+          h, `[n, n_features]`, or without pooling `[n, height', width', channels[-1]]`; its projection `[..., k]`.
         """
         blocks, running = [], []
         c_in = frames.shape[-1]
@@ -56,12 +71,24 @@ class ConvEncoder(nn.Module):
             x = as_images(frames)
             for block, (mean, var) in zip(blocks, running, strict=True):
                 x = conv_affine_relu(x, *block, mean.value, var.value, epsilon=self.epsilon)
-            return pool_features(x, self.pool)
-        x, found = conv_norm_relu_stack(as_images(frames), blocks, weight=weight, epsilon=self.epsilon)
+            return self._read(x, project)
+        x = as_images(frames)
+        if self.remat_frames:
+            h, found = rematerialised_stack(
+                x, blocks, self._read, project, n_frames=self.remat_frames, weight=weight, epsilon=self.epsilon
+            )
+        else:
+            x, found = conv_norm_relu_stack(x, blocks, weight=weight, epsilon=self.epsilon)
+            h = self._read(x, project)
         for kept, new in zip(running, found, strict=True):
             for variable, value in zip(kept, new, strict=True):
                 variable.value = self.momentum * variable.value + (1 - self.momentum) * value
-        return pool_features(x, self.pool)
+        return h
+
+    @nn.nowrap
+    def _read(self, x: jax.Array, project: Dense | None) -> jax.Array:
+        h = pool_features(x, self.pool)
+        return h if project is None else dense(project, h)
 
 
 class _BlockParameters(nn.Module):

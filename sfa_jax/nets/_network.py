@@ -7,8 +7,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from sfa_jax.nets._dense import Dense
 from sfa_jax.nets._encoder import ConvEncoder, Pool
-from sfa_jax.nets._recurrent import HeadParams, init_head, recurrent_scan
+from sfa_jax.nets._recurrent import HeadParams, driven_scan, init_head, recurrent_scan
 
 Recurrence = Literal["full", "detached", "none"]
 RECURRENCES = ("full", "detached", "none")
@@ -24,6 +25,9 @@ class SlowNetwork:
       channels, pool: of the `ConvEncoder`.
       hidden: units of the head's hidden layer.
       recurrence: "full" feeds y_{t-1} back and trains through it, "detached" cuts its gradient, "none" leaves it out.
+      remat_frames: in training, frames (of all clips together) taken at once, whose activations are taken again for the
+        gradient instead of kept: for long clips. The same result from less memory in more time; frames have no
+        gradient. 0 takes all at once and keeps them.
     """
 
     dim: int = 32
@@ -31,15 +35,18 @@ class SlowNetwork:
     pool: Pool = "mean"
     hidden: int = 256
     recurrence: Recurrence = "full"
+    remat_frames: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))  # hashable, whatever was given
         if self.recurrence not in RECURRENCES:
             raise ValueError(f"recurrence: expected one of {RECURRENCES}, got {self.recurrence!r}")
+        if self.remat_frames < 0:
+            raise ValueError(f"remat_frames: expected at least 0 frames, got {self.remat_frames}")
 
     @property
     def encoder(self) -> ConvEncoder:
-        return ConvEncoder(channels=self.channels, pool=self.pool)
+        return ConvEncoder(channels=self.channels, pool=self.pool, remat_frames=self.remat_frames)
 
     def init(self, key: jax.Array, frame_shape: Sequence[int]) -> Variables:
         """`{"params": {"encoder", "head"}, "batch_stats"}` for frames of shape `(height, width, channel)`."""
@@ -53,22 +60,30 @@ class SlowNetwork:
         return jnp.zeros((batch, self.dim))
 
     def encode(
-        self, variables: Variables, frames: jax.Array, valid: jax.Array | None = None, *, train: bool = False
+        self,
+        variables: Variables,
+        frames: jax.Array,
+        valid: jax.Array | None = None,
+        *,
+        project: Dense | None = None,
+        train: bool = False,
     ) -> tuple[jax.Array, Variables]:
         """h `[..., n_features]` of frames `[..., height, width, channel]`, and the (new) batch statistics.
 
-        Frames with `valid` `[...]` 0 do not count in the statistics of the batch, whatever they hold.
+        Frames with `valid` `[...]` 0 do not count in the statistics of the batch, whatever they hold. A dense layer
+        `project` is applied to h as `ConvEncoder` does.
         """
         leading = frames.shape[:-3]
         flat = frames.reshape(-1, *frames.shape[-3:])
         weight = None if valid is None else valid.reshape(-1).astype(bool).astype(jnp.float32)
-        if weight is not None and jnp.issubdtype(flat.dtype, jnp.floating):
+        chunked = train and self.remat_frames  # there it happens in chunks
+        if weight is not None and jnp.issubdtype(flat.dtype, jnp.floating) and not chunked:
             flat = jnp.where(weight[:, None, None, None] > 0, flat, 0)  # NaN times weight 0 would be NaN
         collections = {"params": variables["params"]["encoder"], "batch_stats": variables["batch_stats"]}
         if not train:
-            h: Any = self.encoder.apply(collections, flat, weight)
+            h: Any = self.encoder.apply(collections, flat, weight, project)
             return h.reshape(*leading, -1), variables["batch_stats"]
-        h, updated = self.encoder.apply(collections, flat, weight, train=True, mutable=["batch_stats"])
+        h, updated = self.encoder.apply(collections, flat, weight, project, train=True, mutable=["batch_stats"])
         return h.reshape(*leading, -1), updated["batch_stats"]
 
     def apply(
@@ -94,6 +109,12 @@ class SlowNetwork:
         Returns:
           `(y [batch, time, dim], y_last [batch, dim], batch_stats)`.
         """
+        if train and self.remat_frames:
+            head = variables["params"]["head"]
+            drive, batch_stats = self.encode(variables, frames, valid, project=head["hidden"], train=True)
+            detach = self.recurrence == "detached"
+            y, y_last = driven_scan(head, y_init, drive, reset=reset, detach=detach, remat_frames=self.remat_frames)
+            return y, y_last, batch_stats
         h, batch_stats = self.encode(variables, frames, valid, train=train)
         return *self.embed(variables["params"]["head"], h, y_init, reset=reset), batch_stats
 

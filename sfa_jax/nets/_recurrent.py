@@ -1,12 +1,13 @@
 """The recurrent head: a small multilayer perceptron that sees the present frame and its own last output."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-HeadParams = dict[str, dict[str, Any]]
+from sfa_jax.nets._chunked import fewest_chunks
+from sfa_jax.nets._dense import Dense, dense
+
+HeadParams = dict[str, Dense]
 
 
 def init_head(key: jax.Array, n_features: int, dim: int, *, hidden: int = 256, memory: bool = True) -> HeadParams:
@@ -105,10 +106,36 @@ def recurrent_scan(
     _check_sizes(params, y_init, h)
     if h.ndim < 2 or h.shape[:-2] != y_init.shape[:-1]:
         raise ValueError(f"h: expected shape {y_init.shape[:-1]} + (time, n_features) as y_init's, got {h.shape}")
-    keep = jnp.ones(h.shape[:-1], bool) if reset is None else ~jnp.asarray(reset).astype(bool)
-    if keep.shape != h.shape[:-1]:
-        raise ValueError(f"reset: expected shape {h.shape[:-1]}, one entry a frame, got {keep.shape}")
-    drive = _drive(params, h)
+    return driven_scan(params, y_init, _drive(params, h), reset=reset, detach=detach)
+
+
+def driven_scan(
+    params: HeadParams,
+    y_init: jax.Array,
+    drive: jax.Array,
+    *,
+    reset: ArrayLike | None = None,
+    detach: bool = False,
+    remat_frames: int = 0,
+) -> tuple[jax.Array, jax.Array]:
+    """`recurrent_scan` of what the hidden layer gets from the frames, `W_h h + b_1`, in place of h.
+
+    Args:
+      params, y_init, reset, detach: as in `recurrent_scan`.
+      drive: `[..., time, hidden]`.
+      remat_frames: frames (of all clips together) whose hidden units are taken again at once for the gradient, from
+        y before the first of them; the chunks are as long as divides time. 0 keeps the units of all frames.
+
+    Returns, Raises:
+      As `recurrent_scan`.
+
+    References:
+      Chen et al., "Training deep nets with sublinear memory cost", arXiv 1604.06174.
+    """
+    n_frames = drive.shape[-2]
+    keep = jnp.ones(drive.shape[:-1], bool) if reset is None else ~jnp.asarray(reset).astype(bool)
+    if keep.shape != drive.shape[:-1]:
+        raise ValueError(f"reset: expected shape {drive.shape[:-1]}, one entry a frame, got {keep.shape}")
     if "memory" not in params:
         y = _advance(params, y_init, drive)
         return y, y[..., -1, :]
@@ -120,8 +147,19 @@ def recurrent_scan(
         y_t = _advance(params, jnp.where(keep_t[..., None], y_tm1, 0), drive_t)
         return y_t, y_t
 
+    def scan(y_tm1: jax.Array, frames: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return jax.lax.scan(step, y_tm1, frames, unroll=min(len(frames[0]), _UNROLL))
+
     frames = (jnp.moveaxis(drive, -2, 0), jnp.moveaxis(keep, -1, 0))
-    y_last, y = jax.lax.scan(step, y_init, frames, unroll=min(h.shape[-2], _UNROLL))
+    if remat_frames:
+        most = max(remat_frames * n_frames // keep.size, 1)
+        n_chunks = fewest_chunks(n_frames, most)
+        chunks = jax.tree.map(lambda x: x.reshape(n_chunks, -1, *x.shape[1:]), frames)
+        # In a scan nothing can be merged with the first time, so that the check for it may be left out.
+        y_last, y = jax.lax.scan(jax.checkpoint(scan, prevent_cse=False), y_init, chunks)
+        y = y.reshape(n_frames, *y.shape[2:])
+    else:
+        y_last, y = scan(y_init, frames)
     return jnp.moveaxis(y, 0, -2), y_last
 
 
@@ -130,17 +168,13 @@ _UNROLL = 4  # frames in one turn of the loop: the product is so small that the 
 
 def _drive(params: HeadParams, h: jax.Array) -> jax.Array:
     """The part of the hidden layer that does not wait for y_{t-1}."""
-    return _affine(params["hidden"], h)
+    return dense(params["hidden"], h)
 
 
 def _advance(params: HeadParams, y_tm1: jax.Array, drive_t: jax.Array) -> jax.Array:
     if "memory" in params:
         drive_t = drive_t + y_tm1 @ params["memory"]["kernel"]
-    return _affine(params["output"], jax.nn.relu(drive_t))
-
-
-def _affine(layer: dict[str, Any], x: jax.Array) -> jax.Array:
-    return x @ layer["kernel"] + jnp.expand_dims(layer["bias"], tuple(range(x.ndim - 1)))
+    return dense(params["output"], jax.nn.relu(drive_t))
 
 
 def _check_sizes(params: HeadParams, y_tm1: jax.Array, h: jax.Array) -> None:

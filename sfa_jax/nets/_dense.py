@@ -1,0 +1,13 @@
+"""A dense layer as a function of its parameters."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Dense = dict[str, Any]  # "kernel" [n_in, n_out], "bias" [n_out]
+
+
+def dense(layer: Dense, x: jax.Array) -> jax.Array:
+    """x W + b, `[..., n_in]` -> `[..., n_out]`."""
+    return x @ layer["kernel"] + jnp.expand_dims(layer["bias"], tuple(range(x.ndim - 1)))
