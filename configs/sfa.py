@@ -77,6 +77,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.network.pool = "flatten"  # or "mean", "spatial_softmax"
     config.network.hidden = 256
     config.network.recurrence = "none"  # or "full", "detached"
+    config.network.remat_frames = 0  # for long clips, 64 say: frames encoded at once, and again for the gradient
 
     config.objective = ConfigDict()
     config.objective.name = "whitened"  # or "sfa", "vamp2"

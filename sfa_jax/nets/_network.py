@@ -27,7 +27,8 @@ class SlowNetwork:
       recurrence: "full" feeds y_{t-1} back and trains through it, "detached" cuts its gradient, "none" leaves it out.
       remat_frames: in training, frames (of all clips together) taken at once, whose activations are taken again for the
         gradient instead of kept: for long clips. The same result from less memory in more time; frames have no
-        gradient. 0 takes all at once and keeps them.
+        gradient. Best a divisor of the frames of a batch, and on several devices a multiple of their number, so that
+        frames stay where they are. 0 takes all at once and keeps them.
     """
 
     dim: int = 32

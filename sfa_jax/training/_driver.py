@@ -35,7 +35,13 @@ from sfa_jax.training._processes import Processes
 from sfa_jax.training._progress import Progress
 from sfa_jax.training._signals import StopSignals, stopped
 from sfa_jax.training._steps import Metrics, TrainState, make_update
-from sfa_jax.training._workdir import OUTPUT_OPTIONS, check_config_file, differences, hold_together
+from sfa_jax.training._workdir import (
+    OUTPUT_OPTIONS,
+    SAME_RESULT_OPTIONS,
+    check_config_file,
+    differences,
+    hold_together,
+)
 
 _log = logging.getLogger("sfa_jax")
 
@@ -270,7 +276,7 @@ def _say_changes(changed: Sequence[str], job: Job, workdir: Path, start: int, ma
     Raises:
       InputError: nothing is left to train, so that the run would be measured as what it is not.
     """
-    matter = [name for name in changed if name not in OUTPUT_OPTIONS]
+    matter = [name for name in changed if name not in (*OUTPUT_OPTIONS, *SAME_RESULT_OPTIONS)]
     if start >= job.n_steps and matter:
         train_on = "set --config.train.steps higher to train on, " if may_train_on else ""
         raise InputError(

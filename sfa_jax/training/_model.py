@@ -87,6 +87,13 @@ def make_network(config: Any) -> SlowNetwork:
     if config.pool not in POOLS:
         raise InputError(f"network.pool: expected one of {POOLS}, got {config.pool!r}")
     try:
-        return SlowNetwork(config.dim, tuple(config.channels), config.pool, config.hidden, config.recurrence)
+        return SlowNetwork(
+            config.dim,
+            tuple(config.channels),
+            config.pool,
+            config.hidden,
+            config.recurrence,
+            config.get("remat_frames", 0),  # runs from before the option have none
+        )
     except ValueError as error:
         raise InputError(f"network.{error}") from None

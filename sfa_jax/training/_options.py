@@ -149,6 +149,9 @@ def check_network(config: Any) -> None:
       InputError: names the option, what was expected and what came.
     """
     _check(config, _COMMON | _TRAINING | _NETWORK)
+    if "remat_frames" in config.network:  # younger than the other options
+        _check(config, {"network.remat_frames": _COUNT_OR_0})
+        _check_chunks(config.network.remat_frames, config.data)
     train, data = config.train, config.data
     _check_length(train)
     if config.objective.lag >= data.clip_length:
@@ -249,6 +252,16 @@ def check_masked(config: Any) -> None:
     """
     _check(config, _COMMON | _TRAINING | _MASKED)
     _check_single_images(config)
+
+
+def _check_chunks(remat_frames: int, data: Any) -> None:
+    n_frames = data.batch_size * data.clip_length
+    if remat_frames and n_frames % remat_frames:
+        near = max(n for n in range(1, min(remat_frames, n_frames) + 1) if n_frames % n == 0)
+        raise InputError(
+            f"network.remat_frames: expected 0 or a divisor of data.batch_size * data.clip_length = {n_frames}, the "
+            f"frames of a batch, which come in equal chunks, got {remat_frames}; the next smaller one is {near}"
+        )
 
 
 def _check_single_images(config: Any) -> None:

@@ -97,7 +97,7 @@ class SlowNetworkJob(MeasuredJob):
     def _untrained(self, frames: np.ndarray) -> SlowModel:
         """The network as initialised, its batch statistics taken from `frames` as a trained one's would be."""
         state = self.init()
-        encoder = self._network.encoder.clone(momentum=0.0)
+        encoder = self._network.encoder.clone(momentum=0.0, remat_frames=0)  # there is no gradient to keep for
         collections = {"params": state.params["encoder"], "batch_stats": state.batch_stats}
         calibrate = jax.jit(lambda x: encoder.apply(collections, x, train=True, mutable=["batch_stats"])[1])
         variables = {"params": state.params, **calibrate(frames)}

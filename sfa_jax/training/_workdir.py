@@ -18,6 +18,8 @@ OUTPUT_OPTIONS = (
     *("evaluation.plots", "train.tensorboard"),
     *("data.cache_dir", "data.memory_limit_gb", "data.workers", "data.timeout"),
 )
+# What else changes nothing of a finished run; between processes it must not differ, whose programs would.
+SAME_RESULT_OPTIONS = ("network.remat_frames",)
 _VISIBLE_SECONDS = 10.0  # network file systems show a new file late
 
 
