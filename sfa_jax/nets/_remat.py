@@ -12,7 +12,7 @@ other, each in a pass of its own over all chunks:
   knows all but what comes through the moments; that part is found from the frames alone.
 
 So of no block but the last there is ever more than a chunk, nor is there of any gradient. Passes forward take
-L (L + 1) / 2 convolutions for L blocks, and about as many again backward: for three small ones as here, 1.4 times the
+L (L + 1) / 2 convolutions for L blocks, and about as many again backward: for three small ones, on CPU, 1.5 times the
 time of keeping all.
 """
 
