@@ -134,8 +134,9 @@ class SetWriter:
         return sum(self.state["shards"].get(split, []))
 
     def _close(self, split: str) -> None:
-        shard = self._open.pop(split)
-        shard.close()
+        shard = self._open[split]
+        shard.close()  # where it fails, the shard is abandoned with the others
+        del self._open[split]
         self.state["shards"].setdefault(split, []).append(shard.n_frames)
         self.state["bytes"][split] = self.state["bytes"].get(split, 0) + shard.n_bytes
         self._save()
