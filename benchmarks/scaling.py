@@ -4,9 +4,9 @@
 
 A job `PxD` is P processes of D emulated CPU devices each. All of them share the cores of this machine, so that nothing
 is gained by more of them: what is measured is what sharing costs (the parts of a batch are smaller, sums are brought to
-every device, and processes speak over the local network), and that it changes nothing: beside the frames a second stands
-the largest relative difference of the losses from those of the first job. Each job is started anew, warms up, and is
-timed over its last steps; medians of several rounds, in turns.
+every device, and processes speak over the local network), and that it changes nothing: beside the frames a second
+stands the largest relative difference of the losses from those of the first job. Each job is started anew, warms up,
+and is timed over its last steps; medians of several rounds, in turns.
 """
 
 import argparse
