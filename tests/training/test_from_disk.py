@@ -1,6 +1,8 @@
 """Runs on frames that stay on disk are the runs on the same frames in memory, whichever job and whoever reads them."""
 
 import json
+import shutil
+import socket
 
 import numpy as np
 import pytest
@@ -143,6 +145,38 @@ def test_images_without_runs(tiny_autoencoder, tmp_path):
     assert summaries[0]["held_out_images"] == 40
     assert 0 <= summaries[0]["probe/all_labels"] <= 1
     assert restore_model(tmp_path / "run0.0").frame_shape == (28, 28, 1)
+
+
+def test_mocked(tiny_autoencoder, walk, tmp_path):
+    """What TFDS's own tests put in the place of records trains like any set."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    shutil.copytree(walk, tmp_path / "walk" / "1.0.0")  # as TFDS has its sets
+    config = tiny_autoencoder(data__source="tfds", data__path="walk", data__image_size=SIZE)
+    config.data.tfds.run = "none"  # those of examples drawn at random
+    config.evaluation.plots = False
+    with tfds.testing.mock_data(num_examples=40, data_dir=str(tmp_path)):
+        summary = train_and_evaluate(config, tmp_path / "run")
+    assert summary["held_out_images"] == 40  # of each split as many
+
+
+@pytest.mark.slow
+def test_two_processes_read_their_parts(walk, start_train, run_train, tmp_path):
+    """Each process reads, from disk, the clips that its own devices hold."""
+    flags = ("--config.data.source=tfds", f"--config.data.path={walk}", "--config.train.steps_per_dispatch=1")
+    status, _, err = run_train(*flags, f"--workdir={tmp_path / 'memory'}")
+    assert status == 0, err
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        job = (f"--coordinator=localhost:{free.getsockname()[1]}", "--num_processes=2")
+    limit = f"--config.data.memory_limit_gb={NOTHING_IN_MEMORY}"
+    processes = [
+        start_train(*flags, limit, *job, f"--process_id={i}", f"--workdir={tmp_path / 'disk'}", devices=2)
+        for i in range(2)
+    ]
+    answers = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], answers
+    assert "Grain reads them by threads" in answers[0][1]
+    np.testing.assert_allclose(losses(tmp_path / "disk"), losses(tmp_path / "memory"), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
