@@ -1,18 +1,16 @@
 """One entry for every source of frames."""
 
-import difflib
-import glob
 import importlib
 import logging
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sfa_jax._errors import InputError
-from sfa_jax.data._arrays import ARRAY_SUFFIXES, ArrayFile
+from sfa_jax.data._arrays import ArrayFile
 from sfa_jax.data._cache import (
     Entry,
     available_memory,
@@ -25,18 +23,14 @@ from sfa_jax.data._cache import (
     store,
 )
 from sfa_jax.data._checks import check_image_size
-from sfa_jax.data._files import IMAGE_SUFFIXES, FrameFolder, walk
-from sfa_jax.data._packaged import VIDEOS, find_video
+from sfa_jax.data._paths import PathLike, find_sources
 from sfa_jax.data._record_frames import RecordFrames
 from sfa_jax.data._runs import Run
-from sfa_jax.data._source import Options, Source, natural_key
+from sfa_jax.data._source import Options, Source
 from sfa_jax.data._tfds import TfdsSplit, tfds_splits
 from sfa_jax.data._tfds_open import PREFIX, TfdsOptions
-from sfa_jax.data._video import VIDEO_SUFFIXES, VideoFile
 
 logger = logging.getLogger("sfa_jax")
-
-PathLike = str | os.PathLike[str]
 
 WORLDS = "room", "photo_pan", "photographs", "digits", "digit_film"
 """What is drawn, not read; each name is a path, and the option of `load` that holds its options."""
@@ -44,11 +38,6 @@ WORLDS = "room", "photo_pan", "photographs", "digits", "digit_film"
 _GREY = "digits", "digit_film"  # whatever is asked for
 SOURCES = "auto", "tfds"
 ON_CORRUPT = "refuse", "skip"
-
-_EXPECTED = (
-    "path is 'room', 'photo_pan', 'photographs', 'digits', 'digit_film', 'tfds:NAME', a folder of frames, a video "
-    "file, a .npy or .npz array, a folder or list of videos, or a pattern with *"
-)
 
 
 class Plan(NamedTuple):
@@ -188,7 +177,7 @@ def plan(
         splits = tfds_splits(os.fspath(path), _tfds_options(tfds or {}), skip=on_corrupt == "skip", root=root)
         sources, options = [*splits], options._replace(split_cuts=False)
     else:
-        sources = list(_sources(_paths(path)))
+        sources = find_sources(path)
     return Plan(sources, [], options, root, limit, path)
 
 
@@ -287,97 +276,6 @@ def _store(source: Source, options: Options, root: pathlib.Path) -> Entry | np.n
         logger.info("%s: %d frames, %s", source.name, len(frames), size_text(frames.nbytes))
         return frames
     return store(source, options, root)
-
-
-def _paths(path: PathLike | Sequence[PathLike]) -> list[str]:
-    """Every path that `path` stands for; all of them exist."""
-    if isinstance(path, str):
-        return _split(path)
-    if isinstance(path, os.PathLike):
-        return _expand(os.fspath(path))
-    if not isinstance(path, Sequence) or not path or not all(isinstance(item, (str, os.PathLike)) for item in path):
-        raise InputError(f"path must be text, a path or a list of them; got {path!r}")
-    return [found for item in path for found in _expand(os.fspath(item))]
-
-
-def _split(text: str) -> list[str]:
-    """Splits at commas, but never inside a path that exists."""
-    pieces = text.split(",")
-    found: list[str] = []
-    while pieces:
-        for count in range(len(pieces), 0, -1):
-            candidate = ",".join(pieces[:count]).strip()
-            if os.path.exists(os.path.expanduser(candidate)) or count == 1:
-                break
-        pieces = pieces[count:]
-        if candidate or not text.strip():
-            found.extend(_expand(candidate))
-    return found
-
-
-def _expand(path: str) -> list[str]:
-    expanded = os.path.expanduser(path)
-    if path and os.path.exists(expanded):
-        return [expanded]
-    if path in VIDEOS:
-        return [find_video(path)]
-    if glob.has_magic(expanded):
-        matches = sorted(glob.glob(expanded), key=natural_key)
-        if not matches:
-            raise InputError(f"no file matches the pattern {path!r}; give a pattern that does")
-        return matches
-    raise InputError(f"path {path!r} does not exist{_suggestion(expanded)}; {_EXPECTED}")
-
-
-def _suggestion(path: str) -> str:
-    """The existing neighbour whose name is nearest, as a question."""
-    folder, name = os.path.split(os.path.abspath(path))
-    names = [entry.name for entry in os.scandir(folder)] if os.path.isdir(folder) else []
-    if not names:
-        while not os.path.isdir(folder):
-            folder = os.path.dirname(folder)
-        return f" ({folder} does, with nothing of that name)"
-    near = difflib.get_close_matches(name, names, n=1)
-    return f" (did you mean {os.path.join(os.path.dirname(path), near[0])!r}?)" if near else ""
-
-
-def _sources(paths: Sequence[str]) -> Iterator[Source]:
-    for path in paths:
-        if os.path.isdir(path):
-            yield from _folder(path)
-        else:
-            yield _file(path)
-
-
-def _file(path: str) -> Source:
-    if os.path.exists(path) and not os.path.isfile(path):  # from a pipe nothing may ever come
-        raise InputError(f"{path} is a pipe or a device; give a file")
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix in ARRAY_SUFFIXES:
-        return ArrayFile(path)
-    if suffix in IMAGE_SUFFIXES:
-        raise InputError(f"{path} is one picture; slowness needs a sequence: give the folder that holds the frames")
-    return VideoFile(path)
-
-
-def _folder(folder: str) -> list[Source]:
-    """The sources in a folder and its sub-folders: one for each folder of frames, or one for each video or array."""
-    frames: list[Source] = []
-    files: list[str] = []
-    for where, names in walk(folder):
-        images = [name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
-        if images:
-            frames.append(FrameFolder(where, images))
-        others = VIDEO_SUFFIXES | ARRAY_SUFFIXES
-        files += [os.path.join(where, name) for name in names if os.path.splitext(name)[1].lower() in others]
-    if frames and files:
-        raise InputError(
-            f"the folder {folder} holds frames (in {frames[0].name}) and also files such as {files[0]}: give one kind, "
-            f"for instance by the pattern {os.path.join(folder, '*' + os.path.splitext(files[0])[1])!r}"
-        )
-    if not frames and not files:
-        raise InputError(f"the folder {folder} holds no frames, videos or arrays; {_EXPECTED}")
-    return frames or [_file(path) for path in files]
 
 
 def _synthetic(world: str, options: Mapping[str, Any], image_size: Any, greyscale: bool) -> list[Run]:

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from sfa_jax._errors import InputError
 from sfa_jax._folders import hold_folder, write_json
-from sfa_jax.data._load import PathLike, Plan, check_alike, load, plan, read_some
+from sfa_jax.data._load import Plan, check_alike, load, plan, read_some
+from sfa_jax.data._paths import PathLike
 from sfa_jax.data._prepared_set import SetWriter
 from sfa_jax.data._progress import Progress
 from sfa_jax.data._runs import Run

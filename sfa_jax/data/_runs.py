@@ -11,7 +11,8 @@ class Run:
     """One unbroken stretch of frames, or images of one kind; no clip and no pair ever crosses its ends.
 
     Attributes:
-      frames: uint8 `[time, height, width, channel]`, channel 1 or 3; may be a read-only memory map.
+      frames: uint8 `[time, height, width, channel]`, channel 1 or 3; where it does not fit in memory a read-only
+        map of a file, or `RecordFrames`, which are read when they are asked for: take a slice, then `numpy.asarray`.
       name: where it came from (a file, a folder, a world), for messages.
       frame_index: int64 `[time]`, the number of each frame in its file or folder, counted from 0 before any stride.
       truth: known latent variables of the scene, name -> float32 `[time]`; empty where nothing is known.
