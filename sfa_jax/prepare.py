@@ -11,6 +11,7 @@ Killed, it goes on where it was when it is run again. OUT is read by TensorFlow 
 
 import argparse
 import ast
+import math
 from typing import Any
 
 from sfa_jax import _cli
@@ -55,6 +56,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
     for group in grouped:
         if group not in known:
             raise InputError(f"--set: expected an option of one of {', '.join(known)}, got {group!r}")
+    if not 0 < arguments.shard_mb < math.inf:
+        raise InputError(f"--shard_mb: expected megabytes above 0, got {arguments.shard_mb}")
     source = arguments.source
     prepare(
         source[0] if len(source) == 1 else source,

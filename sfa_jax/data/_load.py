@@ -22,7 +22,7 @@ from sfa_jax.data._cache import (
     size_text,
     store,
 )
-from sfa_jax.data._checks import check_image_size
+from sfa_jax.data._checks import check_image_size, check_whole
 from sfa_jax.data._paths import PathLike, find_sources
 from sfa_jax.data._record_frames import RecordFrames
 from sfa_jax.data._runs import Run
@@ -92,7 +92,7 @@ def load(
         `"tfds:NAME"` or `"tfds:DIRECTORY"`, what TensorFlow Datasets or `python -m sfa_jax.prepare` has written as
         array_record, with options such as `?split=train&held_out=validation&frames=FEATURE` (see `tfds`). Of single
         images each is cut to the largest centred part of the frame's shape before it is resized.
-      source: "tfds" where `path` is `NAME` or `DIRECTORY` of such a set, without the prefix; else "auto".
+      source: "tfds" where `path` is the `NAME` of such a set, without the prefix; "auto" knows the directory of one.
       image_size: pixels a side, or (height, width); both sides are resized to it. 0 or None keeps the source's size
         (what is drawn needs one).
       stride: keep the frames whose number in the file is a multiple of it.
@@ -164,9 +164,11 @@ def plan(
     if isinstance(stride, bool) or not isinstance(stride, (int, np.integer)) or stride < 1:
         raise InputError(f"stride must be a whole number of frames, at least 1; got {stride!r}")
     options = Options(height, width, int(stride), bool(greyscale), bool(split_cuts))
+    if memory_limit_bytes is not None:
+        check_whole("memory_limit_bytes", memory_limit_bytes, 0)
     limit = available_memory() // 2 if memory_limit_bytes is None else memory_limit_bytes
     root = cache_root(cache_dir)
-    from_tfds = source == "tfds" or (isinstance(path, str) and path.startswith(PREFIX))
+    from_tfds = source == "tfds" or (isinstance(path, str) and path.startswith(PREFIX)) or _is_set(path)
     if not from_tfds and isinstance(path, str) and path in WORLDS:
         drawn = _every(stride, _synthetic(path, worlds[path] or {}, image_size, greyscale))
         return Plan([], drawn, options, root, limit, path)
@@ -197,11 +199,21 @@ def read(found: Plan) -> list[Run]:
     return runs
 
 
+def _is_set(path: Any) -> bool:
+    """Whether a path is the directory of a set of TFDS, which no other source has."""
+    return isinstance(path, (str, os.PathLike)) and os.path.isfile(
+        os.path.join(os.path.expanduser(path), "dataset_info.json")
+    )
+
+
 def _tfds_options(given: Mapping[str, Any]) -> TfdsOptions:
+    if not isinstance(given, Mapping):
+        raise InputError(f"tfds options: expected names and values, got {given!r}")
     for name, value in given.items():
         if name not in TfdsOptions._fields:
             raise InputError(f"tfds options: expected some of {', '.join(TfdsOptions._fields)}, got {name!r}")
-        if name == "truth" and (isinstance(value, str) or not all(isinstance(each, str) for each in value)):
+        names = isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(x, str) for x in value)
+        if name == "truth" and not names:
             raise InputError(f"tfds.truth: expected names of features such as ('pose',), got {value!r}")
         if name != "truth" and not isinstance(value, str):
             raise InputError(f"tfds.{name}: expected text, got {value!r}")

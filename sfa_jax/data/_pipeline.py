@@ -11,6 +11,8 @@ import queue
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +39,8 @@ class ReadOptions(NamedTuple):
     """How frames are read.
 
     Attributes:
-      workers: processes that read; 0 for threads of this one, which do where frames are stored raw.
+      workers: processes that read; 0 for threads of this one, which do where frames are stored raw. A program that has
+        them needs `if __name__ == "__main__":` around its work, as always where Python starts processes.
       timeout: seconds to wait for a batch.
     """
 
@@ -79,9 +82,14 @@ class Reader:
                 flags.FLAGS.mark_as_parsed()
             workers = grain.MultiprocessingOptions(options.workers, per_worker_buffer_size=1)
             dataset = dataset.mp_prefetch(workers, worker_init_fn=_begin_worker)
-        self._batches = iter(dataset)
+            # By pipes: shared memory is small in containers, and what is not taken of it is told as a leak.
+            dataset = grain.experimental.WithOptionsIterDataset(
+                dataset, grain.experimental.DatasetOptions(min_shm_size=1 << 62)
+            )
+        self._batches: Iterator[Batch] = iter(dataset)
         self._queue: queue.Queue[Batch | Exception] = queue.Queue(1)
         self._left, self._stalled = threading.Event(), False
+        self._stop, self._ended = stop, False
         self._thread = threading.Thread(target=self._fetch, daemon=True)
         self._thread.start()
 
@@ -91,19 +99,25 @@ class Reader:
         Raises:
           InputError: frames are damaged, or their files are gone.
           ReaderError: a worker died, or no batch came in time.
+          ValueError: there is none, or an error ended the reading before.
         """
+        if self._ended or self._step >= self._stop:
+            raise ValueError(f"{self._name}: the reader ends before step {self._step}; make another one to read on")
         try:
-            found = self._queue.get(timeout=self._options.timeout)
+            found = self._queue.get(timeout=min(self._options.timeout, threading.TIMEOUT_MAX))
         except queue.Empty:
-            self._stalled = True
+            self._stalled = self._ended = True
             raise StalledError(
                 f"{self._name}: no batch for step {self._step} came within {self._options.timeout:g} s; expected one "
                 "much sooner: see that the disk or file system answers, or raise --config.data.timeout, and run again "
                 "with the same --workdir to go on"
             ) from None
-        if isinstance(found, (InputError, MemoryError, ReaderError)):
-            raise found
         if isinstance(found, Exception):
+            self._ended = True
+            if isinstance(found, InputError):
+                raise InputError(str(found).splitlines()[0]) from found  # without what Grain adds to a message
+            if isinstance(found, (MemoryError, ReaderError)):
+                raise found
             raise self._explained(found) from found
         self._step += 1
         return found
@@ -121,8 +135,12 @@ class Reader:
         close = getattr(self._batches, "close", None)
         if close is not None and not self._thread.is_alive():
             close()
+        self._batches = iter(())  # Grain's own fails to end when the interpreter does
 
     def _fetch(self) -> None:
+        if hasattr(signal, "pthread_sigmask"):  # workers start with the mask of this thread: the parent ends them
+            resource_tracker.ensure_running()  # which would take the mask away
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         while not self._left.is_set():
             try:
                 found: Batch | Exception = next(self._batches)
@@ -140,10 +158,12 @@ class Reader:
     def _explained(self, error: Exception) -> Exception:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         if "terminated unexpectedly" in said:
-            return ReaderError(
-                f"{self._name}: a process that reads frames has ended ({said.split('. ')[0]}), as it does when memory "
-                "runs out: lower --config.data.workers or data.batch_size, and run again with the same --workdir"
+            hint = (
+                'is the work of the program inside `if __name__ == "__main__":`? Processes cannot start without it'
+                if said.split(". ")[0].endswith("exit code 1")
+                else "as it does when memory runs out: lower --config.data.workers or data.batch_size, and run again"
             )
+            return ReaderError(f"{self._name}: a process that reads frames has ended ({said.split('. ')[0]}); {hint}")
         if isinstance(error, OSError):
             return InputError(f"{self._name}: frames cannot be read ({said}); see that its files are there")
         return ReaderError(f"{self._name}: frames of step {self._step} cannot be read ({type(error).__name__}: {said})")

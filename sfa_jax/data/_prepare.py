@@ -7,6 +7,7 @@ next one writes again. `dataset_info.json` comes last; without it a set is not f
 """
 
 import collections
+import dataclasses
 import inspect
 import json
 import logging
@@ -15,6 +16,8 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from sfa_jax._errors import InputError
 from sfa_jax._folders import hold_folder, write_json
@@ -107,6 +110,7 @@ class _Work:
 
     def write(self, groups: Sequence[_Group]) -> None:
         """Writes what is not written yet, then what makes it a set."""
+        self._set.check_files()
         if self._set.complete:
             _log.info("%s is complete: %d frames", self._out, self._set.n_whole)
             return
@@ -156,6 +160,8 @@ class _Work:
         with Progress(f"writing {name}", sum(map(len, runs))) as progress:
             for run_id, run in enumerate(runs, first_id):
                 split = _split(run)
+                if (np.diff(run.frame_index) <= 0).any():  # of images in an order of their own
+                    run = dataclasses.replace(run, frame_index=np.arange(len(run)))
                 # What is in whole shards already is passed over.
                 for start in range(max(0, self._set.n_written(split) - position[split]), len(run), _CHUNK):
                     part = run.part(start, min(start + _CHUNK, len(run)))
@@ -197,6 +203,8 @@ def _read_state(out: pathlib.Path, asked: dict[str, Any]) -> dict[str, Any]:
             f"the folder {out}, or give another OUT"
         ) from None
     changed = [name for name in asked if before.get(name) != asked[name]]
+    if changed and not state.get("set", {}).get("shards"):
+        return {}  # nothing was written with it
     if changed:
         raise InputError(
             f"OUT={out}: holds a set of other {' and '.join(changed)}; give another OUT, or remove that folder to "

@@ -28,11 +28,23 @@ class SetWriter:
     """
 
     def __init__(self, folder: pathlib.Path, name: str, shard_bytes: int, state: dict[str, Any] | None) -> None:
-        self._folder, self._name, self._shard_bytes = folder, name, shard_bytes
-        self.state: dict[str, Any] = state or {"shape": None, "truth": None, "shards": {}, "bytes": {}}
+        self._folder, self._shard_bytes = folder, shard_bytes
+        self.state: dict[str, Any] = state or {"name": name, "shape": None, "truth": None, "shards": {}, "bytes": {}}
+        self._name = self.state["name"]  # that of the folder when it was begun
         self._open: dict[str, _Shard] = {}
         self._save: Callable[[], None] = lambda: None
         self._features: Any = None
+
+    def check_files(self) -> None:
+        """Raises `InputError` if a shard that was written is no longer there."""
+        for split, lengths in self.state["shards"].items():
+            for number in range(len(lengths)):
+                path = self._folder / self._file_name(split, number)
+                if not path.exists() or path.stat().st_size == 0:
+                    raise InputError(
+                        f"{path}: expected a shard of {lengths[number]} frames that was written before, found none; "
+                        f"put it back, or remove the folder {self._folder} to write the set anew"
+                    )
 
     @property
     def complete(self) -> bool:
@@ -91,7 +103,7 @@ class SetWriter:
         for row, frame in enumerate(frames):
             if split not in self._open:
                 number = len(self.state["shards"].get(split, []))
-                self._open[split] = _Shard(self._folder, f"{self._name}-{split}.array_record-{number:05d}")
+                self._open[split] = _Shard(self._folder, self._file_name(split, number))
             example = {
                 "frame": frame,
                 "run_id": run_id,
@@ -129,6 +141,9 @@ class SetWriter:
             info.write_to_directory(temporary)
             for name in sorted(os.listdir(temporary), key=lambda name: name == _INFO):
                 os.replace(os.path.join(temporary, name), self._folder / name)
+
+    def _file_name(self, split: str, number: int) -> str:
+        return f"{self._name}-{split}.array_record-{number:05d}"
 
     def _n_whole(self, split: str) -> int:
         return sum(self.state["shards"].get(split, []))

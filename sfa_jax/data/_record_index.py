@@ -19,13 +19,14 @@ import numpy as np
 
 from sfa_jax._errors import InputError
 from sfa_jax.data._progress import Progress
-from sfa_jax.data._tfds_records import Records
+from sfa_jax.data._tfds_records import DamagedRecordError, Records
 
 _log = logging.getLogger("sfa_jax")
 
 FOLDER = "indexes"
-_VERSION = 1
+_VERSION = 2
 _CHUNK = 256  # records read at once
+_LARGEST = 2**62
 _SHOWN = 3  # damaged records that are named
 
 
@@ -63,7 +64,7 @@ def find_stretches(records: Records, signature: Any, root: pathlib.Path, *, skip
     key = hashlib.sha256(json.dumps([_VERSION, signature, skip]).encode()).hexdigest()[:32]
     path = root / FOLDER / f"{key}.npz"
     arrays = _kept(path)
-    if arrays is None:
+    if arrays is None or not {"wrong", "numbers", "run", "run_names", "frame_index"} <= arrays.keys():
         arrays = _look_through(records, skip)
         with contextlib.suppress(OSError):  # a cache that is full or may not be written costs the next start this pass
             _keep(path, arrays)
@@ -89,7 +90,8 @@ def _look_through(records: Records, skip: bool) -> dict[str, np.ndarray]:
     names = [name for name, leaf in layout.leaves().items() if leaf != layout.frames]
     found: dict[str, list[Any]] = {name: [] for name in ("numbers", "run", "frame_index")}
     truth: dict[str, list[float]] = {name: [] for name in layout.truth}
-    wrong: list[InputError] = []
+    wrong: list[DamagedRecordError] = []
+    runs: dict[Any, int] = {}  # each run's id, and a number for it
     with Progress(f"looking through {records.name}", len(records), "records") as progress:
         for start in range(0, len(records), _CHUNK):
             chunk = records.readable(range(start, min(start + _CHUNK, len(records))))
@@ -98,21 +100,30 @@ def _look_through(records: Records, skip: bool) -> dict[str, np.ndarray]:
                 try:
                     values = records.parse(number, record, names) if names else {}
                     known = records.truth(number, values, 1)
-                except InputError as error:
+                except DamagedRecordError as error:
                     wrong.append(error)
                     continue
                 found["numbers"].append(number)
-                found["run"].append(values[layout.run.name] if layout.run else 0)
+                run = values[layout.run.name] if layout.run else 0
+                found["run"].append(runs.setdefault(run, len(runs)))
                 found["frame_index"].append(values[layout.frame_index.name] if layout.frame_index else number)
                 for name, value in known.items():
                     truth[name].append(float(value[0]))
             if wrong and not skip:
                 raise wrong[0]
             progress.update(_CHUNK)
-    run = np.array([_text(value) for value in found["run"]], str)
+    places = {run: place for place, run in enumerate(sorted(runs))}  # in the order of the ids
+    codes = np.array([places[run] for run in runs], np.int64)
+    outside = [index for index in found["frame_index"] if not -_LARGEST <= index <= _LARGEST]
+    if outside:
+        raise InputError(
+            f"{records.name}: frame_index: expected numbers up to {_LARGEST}, got {outside[0]}; name another "
+            "feature by data.tfds.frame_index"
+        )
     arrays = {
         "numbers": np.array(found["numbers"], np.int64),
-        "run": run,
+        "run": codes[found["run"]] if runs else codes,
+        "run_names": np.array([_text(run) for run in sorted(runs)], str),
         "frame_index": np.array(found["frame_index"], np.int64),
         "wrong": np.array([said(error) for error in wrong], str),
     }
@@ -120,11 +131,7 @@ def _look_through(records: Records, skip: bool) -> dict[str, np.ndarray]:
 
 
 def _stretches(arrays: Mapping[str, np.ndarray], records: Records) -> list[Stretch]:
-    layout, (run, first) = records.layout, np.unique(arrays["run"], return_index=True)
-    # Runs in the order of their numbers, or else in that in which they first come.
-    numbered = all(name.lstrip("-").isdigit() for name in run)
-    rank = np.array([int(name) for name in run]) if numbered and len(run) else first
-    place = rank[np.searchsorted(run, arrays["run"])] if len(run) else np.zeros(0, int)
+    layout, place = records.layout, arrays["run"]
     order = np.lexsort((arrays["frame_index"], place))
     place, index, number = place[order], arrays["frame_index"][order], arrays["numbers"][order]
     if not len(order):
@@ -135,21 +142,22 @@ def _stretches(arrays: Mapping[str, np.ndarray], records: Records) -> list[Stret
         row = int(np.argmax(same & (step == 0)))
         raise InputError(
             f"{records.name}: records {number[row]} and {number[row + 1]} both hold frame {index[row]} of run "
-            f"{arrays['run'][order][row]}; each frame once is expected: write the set again, or name another feature "
-            "by data.tfds.frame_index"
+            f"{arrays['run_names'][place[row]]}; each frame once is expected: write the set again, or name another "
+            "feature by data.tfds.frame_index"
         )
-    usual = int(step[same].min(initial=np.iinfo(np.int64).max)) if same.any() else 1
-    ends = np.flatnonzero(~same | (step > usual)) + 1
+    usual = np.full(int(place.max()) + 1, _LARGEST)  # of each run: its least step
+    np.minimum.at(usual, place[1:][same], step[same])
+    gaps = same & (step > usual[place[1:]])
+    if gaps.any():
+        _log.warning("%s: runs end at %d places where frames are left out of them", records.name, gaps.sum())
+    ends = np.flatnonzero(~same | gaps) + 1
     made = []
     for start, stop in itertools.pairwise([0, *ends.tolist(), len(order)]):
         rows = order[start:stop]
         truth = {name: arrays[f"truth/{name}"][rows] for name in layout.truth}
-        made.append(Stretch(str(arrays["run"][rows[0]]) if layout.run else "", *_columns(arrays, rows), truth))
+        name = str(arrays["run_names"][arrays["run"][rows[0]]]) if layout.run else ""
+        made.append(Stretch(name, arrays["numbers"][rows], arrays["frame_index"][rows], truth))
     return made
-
-
-def _columns(arrays: Mapping[str, np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return arrays["numbers"][rows], arrays["frame_index"][rows]
 
 
 def _text(value: Any) -> str:

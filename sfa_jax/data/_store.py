@@ -20,6 +20,8 @@ def evenly_spaced(parts: Sequence[Any], most: int) -> np.ndarray:
     Returns:
       `numpy.concatenate(parts)[::k]`, k the least that leaves no more.
     """
+    if not parts or most < 1:
+        raise ValueError(f"parts, most: expected some frames and at least 1, got {len(parts)} parts and {most}")
     ends = np.cumsum([len(part) for part in parts])
     step = max(1, -(-int(ends[-1]) // most))
     starts = [-(int(end) - len(part)) % step for end, part in zip(ends, parts, strict=True)]

@@ -30,7 +30,7 @@ from sfa_jax.data._tfds_open import (
     opening,
     parse,
 )
-from sfa_jax.data._tfds_records import Records, sentence
+from sfa_jax.data._tfds_records import DamagedRecordError, Records, sentence
 
 _log = logging.getLogger("sfa_jax")
 _CHUNK = 256  # records read at once, and decoded by threads
@@ -123,7 +123,7 @@ class TfdsSplit:
 
     def runs(self, frames: Any, stride: int) -> list[Run]:
         """The runs of `record_frames`, those frames whose index is a multiple of the stride."""
-        runs, first = [], 0
+        runs, first, n_dropped = [], 0, 0
         for stretch in self._find_stretches():
             whole = Run(
                 frames[first : first + len(stretch.numbers)],
@@ -135,10 +135,16 @@ class TfdsSplit:
             first += len(whole)
             rows = _every(stretch.frame_index, stride)
             if len(rows) < 2:
-                _log.info("dropped %s, frame %d: fewer than two frames", whole.name, stretch.frame_index[0])
+                n_dropped += 1
             else:
                 runs.append(whole.part(rows.start, rows.stop, rows.step))
+        if n_dropped:
+            _log.warning("%s: %d runs of fewer than two frames are dropped", self.name, n_dropped)
         return runs
+
+    def run_names(self) -> set[str]:
+        """The runs that its examples name; none where they are runs, or single images, themselves."""
+        return {stretch.name for stretch in self._find_stretches()} if self._layout.run else set()
 
     def pictures(self, options: Options) -> Iterator[Picture]:
         """The frames, decoded; damaged records are refused, or left out, told and counted."""
@@ -150,7 +156,7 @@ class TfdsSplit:
                 with pillow_warnings():
                     frames = list(pool.map(functools.partial(self._frame, options), part))
                 for job, frame in zip(part, frames, strict=True):
-                    if isinstance(frame, InputError):
+                    if isinstance(frame, DamagedRecordError):
                         self._refuse_or_note(frame, wrong)
                         broken = True
                         continue
@@ -185,7 +191,7 @@ class TfdsSplit:
                     values = self._records.parse(number, record)
                     (value,) = self._records.frames(number, values)
                     truth = {name: float(known[0]) for name, known in self._records.truth(number, values, 1).items()}
-                except InputError as error:
+                except DamagedRecordError as error:
                     self._refuse_or_note(error, wrong)
                     continue
                 jobs.append(_Job(number, number, value, truth, number != expected))
@@ -202,7 +208,7 @@ class TfdsSplit:
                 values = self._records.parse(number, found.records[0])
                 frames = self._records.frames(number, values)
                 truth = self._records.truth(number, values, len(frames))
-            except InputError as error:
+            except DamagedRecordError as error:
                 self._refuse_or_note(error, wrong)
                 continue
             rows = range(0, len(frames), options.stride)
@@ -212,13 +218,13 @@ class TfdsSplit:
                     for row in rows[start : start + _CHUNK]
                 ]
 
-    def _frame(self, options: Options, job: "_Job") -> np.ndarray | InputError:
+    def _frame(self, options: Options, job: "_Job") -> np.ndarray | DamagedRecordError:
         try:
             return self._records.picture(job.record, job.value, options)
-        except InputError as error:
+        except DamagedRecordError as error:
             return error
 
-    def _refuse_or_note(self, error: InputError, wrong: list[InputError]) -> None:
+    def _refuse_or_note(self, error: DamagedRecordError, wrong: list[InputError]) -> None:
         if not self._skip:
             raise error
         wrong.append(error)
@@ -285,6 +291,12 @@ def tfds_splits(path: str, options: TfdsOptions, *, skip: bool, root: pathlib.Pa
     if held_out:
         found.append(TfdsSplit(builder, held_out, True, layout, skip, root))
         check_apart(*found)
+        shared = found[0].run_names() & found[1].run_names()
+        if shared:
+            raise InputError(
+                f"held_out: expected runs that are not trained on, but {len(shared)} of {found[0].name}, such as "
+                f"{min(shared)}, are in {found[1].name} too; leave held_out empty to hold out the last part of each run"
+            )
     return found
 
 

@@ -108,9 +108,16 @@ def find_layout(leaves: Mapping[str, Leaf], wanted: Wanted, about: str) -> Layou
     clip = is_clip(frames)
     others = {name: leaf for name, leaf in leaves.items() if leaf != frames}
     run = index = None
+    if not clip and wanted.frame_index not in ("", NOTHING) and wanted.run == NOTHING:
+        raise InputError(f"{about}: frame_index: expected none with run=none, as single images have no order; drop it")
     if not clip:
         run = _find_scalar(others, "run", wanted.run, _RUNS, "iuOSU", about)
         index = _find_scalar(others, "frame_index", wanted.frame_index, _INDEXES if run else (), "iu", about)
+        if index and not run:
+            raise InputError(
+                f"{about}: frame_index: expected beside a feature that tells the run of each frame, found none of "
+                f"{', '.join(_RUNS)}; name it by data.tfds.run; {listed(leaves)}"
+            )
     elif wanted.run or wanted.frame_index:
         name = "run" if wanted.run else "frame_index"
         raise InputError(f"{about}: {name}: expected none, as each example with its {frames} is a run; leave it out")
@@ -232,7 +239,8 @@ def _find_scalar(
                 f"{listed(leaves)}"
             )
         return fit[name]
-    return next((fit[guess] for guess in usual if guess in fit), None)
+    named = {leaf.last: leaf for leaf in reversed(fit.values())}
+    return next((named[guess] for guess in usual if guess in named), None)
 
 
 def _find_label(leaves: Mapping[str, Leaf], name: str, about: str) -> Leaf | None:

@@ -18,6 +18,7 @@ PREPARE = (
     "prepare it where TensorFlow is installed with `tfds build NAME --file_format=array_record`, or convert it with "
     "`tfds convert_format --dataset_version_dir=DIRECTORY --out_file_format=array_record`"
 )
+_HELD_OUT = "validation", "valid", "val", "dev", "test"
 _FEATURES = "tensorflow_datasets.core.features"
 
 
@@ -53,7 +54,8 @@ def parse(path: str, options: TfdsOptions) -> tuple[str, TfdsOptions]:
     Raises:
       InputError: the path has an unknown option, or no name.
     """
-    name, _, query = path.removeprefix(PREFIX).partition("?")
+    whole = path.removeprefix(PREFIX)
+    name, _, query = (whole, "", "") if _is_set(os.path.expanduser(whole)) else whole.partition("?")
     # Not urllib's parser: the % and + of TFDS's splits stand for themselves.
     pairs = [item.partition("=") for item in query.split("&") if item]
     given: dict[str, Any] = {}
@@ -145,7 +147,8 @@ def choose_splits(known: Sequence[str], options: TfdsOptions, about: str, *, vid
         raise InputError(f"{about}: has no split train; choose one by ?split=..., of {', '.join(known)}")
     if options.held_out:
         return split, "" if options.held_out == "none" else options.held_out
-    others = [name for name in ("validation", "test") if name in known and name not in split]
+    trained = {part.partition("[")[0].strip() for part in split.split("+")}
+    others = [name for name in _HELD_OUT if name in known and name not in trained]
     if others:
         return split, others[0]
     if videos:

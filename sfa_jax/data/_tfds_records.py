@@ -146,7 +146,12 @@ class Records:
                 value = value if place is None else value[..., place]
                 if name in self.layout.per_frame and value.shape != (n_frames,):
                     raise ValueError(f"it has shape {value.shape}; one value for each of {n_frames} frames is expected")
-                known[name] = np.broadcast_to(value.astype(np.float32), n_frames)
+            if not np.isfinite(value).all():
+                raise InputError(
+                    f"{self.where(number)} [{leaf.name}] has NaN or infinite values; leave it out by data.tfds.truth, "
+                    "which names what shall be read or says none"
+                )
+            known[name] = np.broadcast_to(value.astype(np.float32), n_frames)
         return known
 
     def picture(self, number: int, value: Any, options: Options) -> np.ndarray:
@@ -169,7 +174,10 @@ class Records:
         if isinstance(value, bytes):
             # A JPEG is decoded at a fraction of its size where that is still twice what is needed.
             smallest = (round(REDUCING_GAP * height), round(REDUCING_GAP * width)) if height else None
-            picture = decode_picture(io.BytesIO(value), name, smallest, _REPAIR)[0]
+            try:
+                picture = decode_picture(io.BytesIO(value), name, smallest, _REPAIR)[0]
+            except InputError as error:
+                raise DamagedRecordError(str(error).removesuffix(f": {_REPAIR}")) from error
         else:
             frame = eight_bits(_with_channel(value)[None], number, name)[0]
             picture = Image.fromarray(frame if frame.shape[2] == 3 else frame[..., 0])

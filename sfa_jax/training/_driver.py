@@ -130,6 +130,12 @@ def _run(
         _check_fixed(changed, job, workdir, start)  # before the arrays are compared, whose names say less
         state, _, data = checkpoints.restore(start, state)
         readout_step = data["readout_step"]
+        if data.get("frames", [*inputs.size]) != [*inputs.size]:
+            _log.warning(
+                "data.path: %d training frames of %d runs, where the run in %s had %d of %d: its clips are others from "
+                "here on, and its earlier measures of other frames",
+                *inputs.size, workdir, *data["frames"],
+            )  # fmt: skip
         _log.info("resumed at step %d of %d from %s", start, n_steps, workdir)
         _say_changes(changed, job, workdir, start, "steps" in config.train)
     processes.share(lambda: write_json(workdir / "config.json", resolved))
@@ -142,6 +148,7 @@ def _run(
             _log.warning("the held-out loss is %s: the recurrence runs away over a long run", held_out_loss)
             held_out_loss = None  # never the best checkpoint
         data = {"step": int(state.step), "readout_step": readout_step, "frame_shape": list(store.shape)}
+        data["frames"] = [*inputs.size]
         checkpoints.save(state, resolved, data, held_out_loss)
 
     board = workdir / "tensorboard" if config.train.tensorboard else None

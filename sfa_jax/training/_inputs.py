@@ -29,6 +29,11 @@ class Inputs(NamedTuple):
     store: FrameStore
     sampler: ClipSampler
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Training frames, and the runs that they are of."""
+        return len(self.store), len(self.store.lengths)
+
 
 def load_runs(data: Any, *, path: str | None = None, image_size: tuple[int, int] | None = None) -> list[Run]:
     """The runs of `config.data`, or of another path read in the same way.
@@ -54,8 +59,8 @@ def _newer_options(data: Any, path: str | None) -> dict[str, Any]:
     return {
         "source": data.get("source", "auto") if path is None else "auto",
         "on_corrupt": data.get("on_corrupt", "refuse"),
-        "memory_limit_bytes": round(limit * 1e9) if limit else None,
-        "tfds": data.tfds.to_dict() if "tfds" in data else None,
+        "memory_limit_bytes": round(min(limit, 1e9) * 1e9) if limit else None,
+        "tfds": data.tfds.to_dict() if "tfds" in data and path is None else None,
     }
 
 

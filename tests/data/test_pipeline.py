@@ -152,7 +152,45 @@ def test_a_damaged_record(tmp_path):
     shard.write_bytes(content)
     for workers in (0, 1):
         with (
-            pytest.raises(InputError, match=r"tfds:walk/1.0.0 train, record \d+ cannot be read .*on_corrupt=skip"),
+            pytest.raises(InputError, match=r"tfds:walk/1.0.0 train, record \d+ \(in .*on_corrupt=skip"),
             Reader(store, sampler_of(store), 0, 1000, ALL, ReadOptions(workers, 60)) as reader,
         ):
             read_on(reader)
+
+
+def test_the_end(store):
+    with Reader(store, sampler_of(store), 2, 4, ALL, ReadOptions()) as reader:
+        for _ in range(2):
+            reader.next()
+        with pytest.raises(ValueError, match=r"the reader ends before step 4; make another one"):
+            reader.next()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_is_the_parents(path, tmp_path, number):
+    """Ctrl-C reaches the workers too, also while they start: no stack trace, and nothing is left behind."""
+    (tmp_path / "reads.py").write_text("""
+import sys, signal
+from sfa_jax.data import *
+if __name__ == "__main__":
+    stop = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.append(1))
+    store = FrameStore(load(sys.argv[1], source="tfds", image_size=0, memory_limit_bytes=0))
+    sampler = ClipSampler(store.lengths, clip_length=2, batch_size=4)
+    with Reader(store, sampler, 0, 10**6, (slice(None),) * 2, ReadOptions(2, 60)) as reader:
+        print("starts", flush=True)
+        while not stop:
+            reader.next()
+""")
+    command = [sys.executable, str(tmp_path / "reads.py"), str(path)]
+    for wait in (0.5, 4.0):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(command, start_new_session=True, **pipes)
+        process.stdout.readline()
+        time.sleep(wait)
+        os.killpg(process.pid, number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert "Traceback" not in err
+        assert "leaked" not in err

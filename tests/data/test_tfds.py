@@ -206,7 +206,7 @@ def test_several_formats(prepared, tmp_path):
         ("words", r"expected one feature of frames, found none; it has text \(Text object\)$"),
         (
             "damaged",
-            r"damaged/1.0.0 train\[:90%\], record \d+ \(in damaged-train.*\) cannot be read as an image .*: copy or",
+            r"damaged/1.0.0 train\[:90%\], record \d+ \(in damaged-train.*\) cannot be read as an image .*; copy or",
         ),
     ],
 )
