@@ -1,5 +1,6 @@
 """The pictures of a run. Matplotlib is imported here alone, and only when something is drawn."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,9 @@ def open_folder(folder: Path) -> tuple[Any, Callable[[Any, str], None], list[Pat
     written: list[Path] = []
 
     def save(figure: Any, name: str) -> None:
-        figure.savefig(folder / name, dpi=110)
+        temporary = folder / f".tmp-{name}"
+        figure.savefig(temporary, dpi=110)
+        os.replace(temporary, folder / name)  # whole or not at all
         plt.close(figure)
         written.append(folder / name)
 

@@ -94,8 +94,13 @@ class Processes:
             return
         self._left.set()
         self._watcher.join()
-        if isinstance(error, jax.errors.JaxRuntimeError):
+        if isinstance(error, jax.errors.JaxRuntimeError) or _says_gone(error):
             self._check_others()  # a collective failed since another process did: that is what to tell
+        if _says_gone(error):
+            raise PeerError(
+                "the connection to another process was lost; it was killed, or its machine is gone. Start all of them "
+                "again with the same --workdir to go on"
+            ) from error
         if error is not None and not isinstance(error, PeerError):
             self._tell("ended", {"said": str(error) or type(error).__name__, "signal": _signal_of(error)})
 
@@ -138,6 +143,11 @@ class Processes:
         """What the others have told, with their numbers."""
         notes = [json.loads(note) for _, note in self._client.key_value_dir_get(f"{self._name}/{what}/")]
         return [(index, value) for index, value in notes if index != self.index]
+
+
+def _says_gone(error: BaseException | None) -> bool:
+    """Whether a collective of the CPU met the end of a process that could tell nothing any more."""
+    return isinstance(error, RuntimeError | ValueError) and "Gloo" in str(error)
 
 
 def _signal_of(error: BaseException) -> str | None:

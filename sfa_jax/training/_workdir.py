@@ -34,6 +34,8 @@ def hold_together(workdir: Path, processes: Processes) -> Iterator[None]:
         with contextlib.ExitStack() as until_seen:
 
             def leave_token() -> str:
+                for left in workdir.glob(".token-*"):  # of a process 0 that was killed while the others looked
+                    left.unlink(missing_ok=True)
                 return until_seen.enter_context(tempfile.NamedTemporaryFile(prefix=".token-", dir=workdir)).name
 
             token = workdir / Path(processes.share(leave_token)).name
