@@ -76,12 +76,21 @@ TINY = (
 
 @pytest.fixture(scope="session")
 def start_train(tmp_path_factory):
-    """`start_train(*flags, devices=1)` starts train.py on the smoke config with a tiny network; gives the process."""
+    """`start_train(*flags, devices=1)` starts train.py on the smoke config; gives the process.
+
+    With a tiny network, unless `tiny` is false: a flag that holds a tuple adds to one that was given before.
+    """
     cache = str(tmp_path_factory.mktemp("frames"))
 
-    def start(*flags, config="configs/sfa.py:smoke", devices=1, **popen):
+    def start(*flags, config="configs/sfa.py:smoke", devices=1, tiny=True, **popen):
         env = os.environ | {"SFA_JAX_CACHE": cache, "JAX_NUM_CPU_DEVICES": str(devices)}
-        command = [sys.executable, str(ROOT / "train.py"), f"--config={config}", *TINY, *map(str, flags)]
+        command = [
+            sys.executable,
+            str(ROOT / "train.py"),
+            f"--config={config}",
+            *(TINY if tiny else ()),
+            *map(str, flags),
+        ]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
         return subprocess.Popen(command, env=env, **(pipes | popen))
 

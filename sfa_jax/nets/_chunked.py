@@ -1,7 +1,7 @@
 """The CPU form of a convolution and its gradients: products of patches, in chunks of frames that fit in the cache.
 
-Chunks interleave: the frames `i, i + m, i + 2m, ...` form chunk `i` of `m`. The batch axis keeps its place outermost,
-so frames sharded over devices stay where they are, and only sums cross between devices.
+Each device convolves its own frames. A chunk is frames that follow each other; the chunks are the same however many
+devices there are, and so are the sums over them (`_devices`).
 """
 
 import functools
@@ -11,6 +11,17 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from sfa_jax.nets._devices import (
+    few_parts,
+    has_mesh,
+    inner_parts,
+    least_parts,
+    on_every_device,
+    on_own_samples,
+    sharers,
+    total,
+    total_of_parts,
+)
 from sfa_jax.nets._normalise import (
     Affine,
     Moments,
@@ -32,8 +43,26 @@ _CHUNK_BYTES = 2_400_000
 def forward_chunked(
     stride: int, x: jax.Array, affine: Affine, kernel: jax.Array, weight: jax.Array | None
 ) -> tuple[jax.Array, ...]:
-    n_chunks = _n_chunks(stride, x, kernel)
-    xs, weights = split((x, weight), n_chunks)
+    groups, n_chunks = _groups(len(x), _n_chunks(stride, x, kernel))
+
+    def own(samples: tuple, shared: tuple) -> tuple[jax.Array, Moments]:
+        return _forward(stride, groups, n_chunks, *samples, *shared)
+
+    z, moments = on_own_samples(own, len(x))((x, weight), (affine, kernel))
+    return z, *pool_moments(*moments)
+
+
+def _forward(
+    stride: int,
+    groups: int,
+    n_chunks: int,
+    x: jax.Array,
+    weight: jax.Array | None,
+    affine: Affine,
+    kernel: jax.Array,
+) -> tuple[jax.Array, Moments]:
+    """The convolution of one device's frames, and the moments of each."""
+    xs, weights = split((x, weight), groups, n_chunks)
 
     def convolve(z: jax.Array, i: jax.Array) -> tuple[jax.Array, Moments]:
         y_i = activate(take(xs, i), affine, kernel.dtype)
@@ -45,9 +74,9 @@ def forward_chunked(
         return put(z, z_i, i), frame_moments(z_i, take(weights, i))
 
     _, height, width, _ = x.shape
-    z = jnp.zeros((*xs.shape[:2], -(-height // stride), -(-width // stride), kernel.shape[-1]), kernel.dtype)
-    z, chunk_moments = lax.scan(convolve, z, jnp.arange(n_chunks))
-    return merge(z), *pool_moments(*chunk_moments)
+    z = jnp.zeros((*xs.shape[:3], -(-height // stride), -(-width // stride), kernel.shape[-1]), kernel.dtype)
+    z, moments = lax.scan(convolve, z, jnp.arange(n_chunks))
+    return merge(z), jax.tree.map(lambda values: _in_order(values, groups), moments)
 
 
 def backward_chunked(
@@ -60,12 +89,33 @@ def backward_chunked(
     dz: jax.Array,
     moments: tuple[jax.Array, jax.Array, jax.Array],
 ) -> tuple:
-    n_chunks = _n_chunks(stride, x, kernel)
-    xs, zs, dzs, weights = split((x, z, dz, weight), n_chunks)
+    groups, n_chunks = _groups(len(x), _n_chunks(stride, x, kernel))
+
+    def own(samples: tuple, shared: tuple) -> tuple:
+        return _backward(stride, groups, n_chunks, *samples, *shared)
+
+    dx, daffines, dkernels = on_own_samples(own, len(x))((x, weight, z, dz), (affine, kernel, moments))
+    daffine = jax.tree.map(jnp.zeros_like, affine) if is_image(x) else jax.tree.map(on_every_device(total), daffines)
+    return dx, daffine, total_of_parts(dkernels).T.reshape(kernel.shape)
+
+
+def _backward(
+    stride: int,
+    groups: int,
+    n_chunks: int,
+    x: jax.Array,
+    weight: jax.Array | None,
+    z: jax.Array,
+    dz: jax.Array,
+    affine: Affine,
+    kernel: jax.Array,
+    moments: tuple[jax.Array, jax.Array, jax.Array],
+) -> tuple:
+    """Gradients of one device's frames: in each frame, of the affine map frame by frame, of the kernel in few parts."""
+    xs, zs, dzs, weights = split((x, z, dz, weight), groups, n_chunks)
     build = functools.partial(patches, stride, kernel.shape[0])
 
-    def accumulate(carry: tuple, i: jax.Array) -> tuple[tuple, Affine]:
-        dx, dkernel = carry
+    def through_chunk(dx: jax.Array | None, i: jax.Array) -> tuple[jax.Array | None, tuple[jax.Array, Affine]]:
         x_i = take(xs, i)
         y_i = activate(x_i, affine, kernel.dtype)
         if is_image(x):
@@ -73,51 +123,64 @@ def backward_chunked(
         else:
             patches_i, scatter = jax.vjp(build, y_i)
         dz_i = _rows(through_moments(take(dzs, i), take(zs, i), take(weights, i), *moments))
-        dkernel = dkernel + dz_i.T @ _rows(patches_i)
+        dkernel_i = inner_parts(dz_i, _rows(patches_i))
         if scatter is None:
-            return (dx, dkernel), None
+            return dx, (dkernel_i, None)
         (dy_i,) = scatter((dz_i @ _rows(kernel).T).reshape(patches_i.shape))
         dx_i, daffine_i = activate_backward(x_i, affine, y_i, dy_i)
-        return (put(dx, dx_i, i), dkernel), daffine_i
+        return put(dx, dx_i, i), (dkernel_i, daffine_i)
 
     dx = None if is_image(x) else jnp.zeros_like(xs)
-    dkernel = jnp.zeros(_rows(kernel).shape[::-1], kernel.dtype)
-    (dx, dkernel), daffines = lax.scan(accumulate, (dx, dkernel), jnp.arange(n_chunks))
-    if is_image(x):
-        daffine = jax.tree.map(jnp.zeros_like, affine)
-    else:
-        daffine = jax.tree.map(lambda frames: frames.sum((0, 1)), daffines)
-    return merge(dx), daffine, dkernel.T.reshape(kernel.shape)
+    dx, (dkernels, daffines) = lax.scan(through_chunk, dx, jnp.arange(n_chunks))
+    daffines = jax.tree.map(lambda frames: _in_order(frames, groups), daffines)
+    return merge(dx), daffines, few_parts(dkernels)
 
 
 def _n_chunks(stride: int, x: jax.Array, kernel: jax.Array) -> int:
-    """Least number of equal chunks that keeps a chunk's patches within `_CHUNK_BYTES`."""
+    """Least number of equal chunks that keeps a chunk's patches within `_CHUNK_BYTES`, and that devices can share."""
     n, height, width, _ = x.shape
     k, _, c_in, _ = kernel.shape
     frame_bytes = -(-height // stride) * -(-width // stride) * k * k * c_in * kernel.dtype.itemsize
-    return fewest_chunks(n, max(_CHUNK_BYTES // frame_bytes, 1))
+    return fewest_chunks(n, max(_CHUNK_BYTES // frame_bytes, 1), least=least_parts(n))
 
 
-def fewest_chunks(n: int, most: int) -> int:
-    """The least number of equal chunks of n, with at most `most` (at least 1) in each."""
-    return next(m for m in range(1, n + 1) if n % m == 0 and n // m <= most)
+def fewest_chunks(n: int, most: int, *, least: int = 1) -> int:
+    """The least number of equal chunks of n, a multiple of `least`, with at most `most` (at least 1) in each."""
+    return next((m for m in range(least, n + 1, least) if n % m == 0 and n // m <= most), n)
 
 
-def split(arrays: Any, n_chunks: int) -> Any:
-    """`[n, ...]` -> `[n / n_chunks, n_chunks, ...]`: axis 1 counts chunks, axis 0 keeps a sharding over frames."""
-    return jax.tree.map(lambda x: x.reshape(-1, n_chunks, *x.shape[1:]), arrays)
+def _groups(n: int, n_chunks: int) -> tuple[int, int]:
+    """In how many groups the n frames of a call lie, and how many chunks those of a group make.
+
+    With a mesh a call is for one device, whose frames are one group. Without one nothing is known of where the frames
+    lie: each group is so small that it gives one frame to a chunk, and frames that devices share stay where they are.
+    """
+    return (1, n_chunks // sharers(n)) if has_mesh() else (n // n_chunks, n_chunks)
+
+
+def split(arrays: Any, groups: int, n_chunks: int) -> Any:
+    """`[n, ...]` -> `[groups, n_chunks, n / groups / n_chunks, ...]`: a sharding over frames is one over axis 0."""
+    return jax.tree.map(lambda x: x.reshape(groups, n_chunks, -1, *x.shape[1:]), arrays)
 
 
 def merge(arrays: Any) -> Any:
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), arrays)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), arrays)
 
 
 def take(arrays: Any, i: jax.Array) -> Any:
-    return jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, axis=1, keepdims=False), arrays)
+    """Chunk i of every group, `[frames, ...]`."""
+    chunks = jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, axis=1, keepdims=False), arrays)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), chunks)
 
 
-def put(x: jax.Array, value: Any, i: jax.Array) -> jax.Array:
-    return lax.dynamic_update_index_in_dim(x, value, i, axis=1)
+def put(x: Any, value: Any, i: jax.Array) -> jax.Array:
+    return lax.dynamic_update_index_in_dim(x, value.reshape(x.shape[0], *x.shape[2:]), i, axis=1)
+
+
+def _in_order(values: jax.Array, groups: int) -> jax.Array:
+    """What a scan over chunks gave of each frame, `[n_chunks, frames, ...]` -> `[n, ...]` in their order."""
+    values = values.reshape(values.shape[0], groups, -1, *values.shape[2:])
+    return jnp.moveaxis(values, 0, 1).reshape(-1, *values.shape[3:])
 
 
 def _rows(x: jax.Array) -> jax.Array:

@@ -24,6 +24,7 @@ from jax import lax
 
 from sfa_jax._errors import InputError
 from sfa_jax.nets._chunked import backward_chunked, forward_chunked
+from sfa_jax.nets._devices import on_every_device, on_own_samples, total
 from sfa_jax.nets._normalise import (
     Affine,
     activate,
@@ -130,7 +131,27 @@ def conv_norm_relu_stack(
         x, mean, var = conv_moments(x, kernel, affine=affine, weight=weight)
         affine = fold(scale, bias, mean, var, epsilon)
         moments.append((lax.stop_gradient(mean), lax.stop_gradient(var)))
-    return activate(x, affine, x.dtype), moments
+    return _activate(x, affine), moments
+
+
+@jax.custom_vjp
+def _activate(x: jax.Array, affine: Affine) -> jax.Array:
+    return activate(x, affine, x.dtype)
+
+
+def _activate_fwd(x: jax.Array, affine: Affine) -> tuple[jax.Array, tuple]:
+    y = _activate(x, affine)
+    return y, (x, affine, y)
+
+
+def _activate_bwd(residuals: tuple, dy: jax.Array) -> tuple:
+    x, affine, y = residuals
+    own = on_own_samples(lambda samples, affine: activate_backward(samples[0], affine, *samples[1:]), len(x))
+    dx, daffines = own((x, y, dy), affine)
+    return dx, jax.tree.map(on_every_device(total), daffines)
+
+
+_activate.defvjp(_activate_fwd, _activate_bwd)
 
 
 def conv_norm_relu(

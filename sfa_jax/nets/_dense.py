@@ -10,4 +10,9 @@ Dense = dict[str, Any]  # "kernel" [n_in, n_out], "bias" [n_out]
 
 def dense(layer: Dense, x: jax.Array) -> jax.Array:
     """x W + b, `[..., n_in]` -> `[..., n_out]`."""
-    return x @ layer["kernel"] + jnp.expand_dims(layer["bias"], tuple(range(x.ndim - 1)))
+    return add_bias(layer, x @ layer["kernel"])
+
+
+def add_bias(layer: Dense, x: jax.Array) -> jax.Array:
+    """x + b of a product `[..., n_out]`."""
+    return x + jnp.expand_dims(layer["bias"], tuple(range(x.ndim - 1)))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from sfa_jax.nets._conv import ConvBlock, conv_affine_relu, conv_norm_relu_stack
 from sfa_jax.nets._dense import Dense, dense
+from sfa_jax.nets._devices import on_own_samples
 from sfa_jax.nets._remat import rematerialised_stack
 
 Pool = Literal["mean", "flatten", "spatial_softmax"]
@@ -87,7 +88,7 @@ class ConvEncoder(nn.Module):
 
     @nn.nowrap
     def _read(self, x: jax.Array, project: Dense | None) -> jax.Array:
-        h = pool_features(x, self.pool)
+        h = on_own_samples(lambda x, _: pool_features(x, self.pool), len(x))(x, ())
         return h if project is None else dense(project, h)
 
 

@@ -7,6 +7,8 @@ its own mean, leaves the weights of frames to a few numbers at the end, and is f
 import jax
 import jax.numpy as jnp
 
+from sfa_jax.nets._devices import on_every_device, total
+
 # What turns a raw convolution into the next layer's input: relu(x * gain + offset); None takes x as it is.
 Affine = tuple[jax.Array, jax.Array] | None
 
@@ -52,24 +54,27 @@ def channels(vector: jax.Array) -> jax.Array:
 
 
 def frame_moments(z: jax.Array, weight: jax.Array | None) -> Moments:
-    """Count `[n]`, mean and centred sum of squares `[n, c]` of each frame of z `[n, h, w, c]`, weighted."""
+    """Count `[n]`, sum and centred sum of squares `[n, c]` of each frame of z `[n, h, w, c]`, weighted."""
     weight = jnp.ones(z.shape[0], z.dtype) if weight is None else weight.astype(z.dtype)
     mean = z.mean((1, 2))
     squares = jnp.square(z - mean[:, None, None]).sum((1, 2))
-    return weight * (z.shape[1] * z.shape[2]), mean, weight[:, None] * squares
+    size = z.shape[1] * z.shape[2]
+    return weight * size, weight[:, None] * mean * size, weight[:, None] * squares
 
 
-def pool_moments(counts: jax.Array, means: jax.Array, squares: jax.Array) -> Moments:
-    """Count, mean and variance of all frames, from each one's own moments `[..., c]`.
+def pool_moments(counts: jax.Array, sums: jax.Array, squares: jax.Array) -> Moments:
+    """Count, mean and variance of all frames, from each one's own count `[n]`, sum and centred squares `[n, c]`.
 
     No difference of large squares is taken, so it is safe in float32.
     """
-    axes = tuple(range(counts.ndim))
-    counts = counts[..., None]
+    return on_every_device(_pool_moments)(counts[:, None], sums, squares)
+
+
+def _pool_moments(counts: jax.Array, sums: jax.Array, squares: jax.Array) -> Moments:
     count = jnp.maximum(counts.sum(), 1)  # no valid frame at all: zeros, not NaN
-    mean = (counts * means).sum(axes) / count
-    apart = jnp.square(means - mean.reshape(*(1,) * len(axes), -1))
-    return count, mean, (squares + counts * apart).sum(axes) / count
+    mean = total(sums) / count
+    apart = jnp.square(sums / jnp.maximum(counts, 1) - mean[None])
+    return count, mean, total(squares + counts * apart) / count
 
 
 def through_moments(

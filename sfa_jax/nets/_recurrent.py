@@ -1,11 +1,14 @@
 """The recurrent head: a small multilayer perceptron that sees the present frame and its own last output."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from sfa_jax.nets._chunked import fewest_chunks
-from sfa_jax.nets._dense import Dense, dense
+from sfa_jax.nets._dense import Dense, add_bias
+from sfa_jax.nets._devices import on_every_device, product, shared_product
 
 HeadParams = dict[str, Dense]
 
@@ -132,10 +135,20 @@ def driven_scan(
     References:
       Chen et al., "Training deep nets with sublinear memory cost", arXiv 1604.06174.
     """
-    n_frames = drive.shape[-2]
     keep = jnp.ones(drive.shape[:-1], bool) if reset is None else ~jnp.asarray(reset).astype(bool)
     if keep.shape != drive.shape[:-1]:
         raise ValueError(f"reset: expected shape {drive.shape[:-1]}, one entry a frame, got {keep.shape}")
+    late = {name: layer for name, layer in params.items() if name != "hidden"}
+    run = on_every_device(functools.partial(_along_time, detach=detach, remat_frames=remat_frames))
+    y, y_last = run(late, y_init, drive, keep)
+    return y, y_last
+
+
+def _along_time(
+    params: HeadParams, y_init: jax.Array, drive: jax.Array, keep: jax.Array, *, detach: bool, remat_frames: int
+) -> tuple[jax.Array, jax.Array]:
+    """What of `recurrent_scan` waits for y_{t-1}, and the output layer; it is small, and done by every device."""
+    n_frames = drive.shape[-2]
     if "memory" not in params:
         y = _advance(params, y_init, drive)
         return y, y[..., -1, :]
@@ -168,13 +181,13 @@ _UNROLL = 4  # frames in one turn of the loop: the product is so small that the 
 
 def _drive(params: HeadParams, h: jax.Array) -> jax.Array:
     """The part of the hidden layer that does not wait for y_{t-1}."""
-    return dense(params["hidden"], h)
+    return add_bias(params["hidden"], shared_product(h, params["hidden"]["kernel"]))
 
 
 def _advance(params: HeadParams, y_tm1: jax.Array, drive_t: jax.Array) -> jax.Array:
     if "memory" in params:
-        drive_t = drive_t + y_tm1 @ params["memory"]["kernel"]
-    return dense(params["output"], jax.nn.relu(drive_t))
+        drive_t = drive_t + product(y_tm1, params["memory"]["kernel"])
+    return add_bias(params["output"], product(jax.nn.relu(drive_t), params["output"]["kernel"]))
 
 
 def _check_sizes(params: HeadParams, y_tm1: jax.Array, h: jax.Array) -> None:

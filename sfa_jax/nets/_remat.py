@@ -110,7 +110,7 @@ def rematerialised_stack(
         raise InputError(f"weight must be one number a frame, shape {x.shape[:1]}, not {weight.shape}.")
     check(x, blocks[0].kernel)
     n_chunks = fewest_chunks(x.shape[0], n_frames)
-    frames, weight = split((x, weight), n_chunks)
+    frames, weight = split((x, weight), x.shape[0] // n_chunks, n_chunks)
     inputs = _Inputs(frames, weight, tuple(ConvBlock(*block) for block in blocks), read_params)
     out, moments = _encode(_How(read, n_chunks, epsilon), inputs)
     return merge(out), lax.stop_gradient(moments)
@@ -157,7 +157,7 @@ def _forward_passes(how: _How, inputs: _Inputs) -> tuple[jax.Array, _Found]:
         n_valid = z.shape[0] if weight is None else weight.sum().astype(z.dtype)
         # Not the count that `forward` gives, which is 1 where no frame is valid: such a chunk has no say.
         count = jnp.asarray(n_valid * (z.shape[1] * z.shape[2]), z.dtype)
-        return z, (count, mean, count * var)
+        return z, (count, count * mean, count * var)
 
     for layer, (_, scale, bias) in enumerate(inputs.blocks):
         of_chunk = functools.partial(convolve, layer=layer)
@@ -245,7 +245,7 @@ def _below(inputs: _Inputs, affines: list[Affine], i: jax.Array, n_blocks: int) 
 def _fill(of_chunk: Callable[[jax.Array], tuple[jax.Array, Any]], chunks: jax.Array) -> tuple[jax.Array, Any]:
     """What `of_chunk` gives of each chunk, put where the chunk was split from; and beside it, stacked."""
     chunk, _ = jax.eval_shape(of_chunk, chunks[0])
-    whole = jnp.zeros((chunk.shape[0], len(chunks), *chunk.shape[1:]), chunk.dtype)
+    whole = jnp.zeros((chunk.shape[0], len(chunks), 1, *chunk.shape[1:]), chunk.dtype)
 
     def step(whole: jax.Array, i: jax.Array) -> tuple[jax.Array, Any]:
         x, beside = of_chunk(i)

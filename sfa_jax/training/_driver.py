@@ -169,7 +169,8 @@ def _run(
         while step < n_steps:
             stop = _next_stop(step, n_steps, config.train)
             batches = feed.take(step, stop)
-            state, found, stopping = update(state, frames, batches, devices.flags(bool(signals.requested)))
+            with jax.set_mesh(devices.mesh):
+                state, found, stopping = update(state, frames, batches, devices.flags(bool(signals.requested)))
             feed.prepare(stop, _next_stop(stop, n_steps, config.train))  # while the devices work
             means, step = _check_finite(found, step, checkpoints), stop
             metrics.write(step, "train", means | {"frames_per_second": progress.advance(step, means)})

@@ -24,6 +24,7 @@ class Devices:
       axis: of stacked batches `[steps, batch, time]` that the devices share: 1, clips, or 2, frames of each clip.
 
     Attributes:
+      mesh: of the devices that are used; the context of what they compute together.
       everywhere: the sharding of what every device holds a copy of.
 
     Raises:
@@ -42,7 +43,9 @@ class Devices:
                 n * len(processes), len(jax.devices()), name, size,
             )  # fmt: skip
         chosen = [device for devices in processes for device in devices[:n]]
-        mesh = jax.make_mesh((len(chosen),), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=chosen)
+        self.mesh = mesh = jax.make_mesh(
+            (len(chosen),), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=chosen
+        )
         self.everywhere = NamedSharding(mesh, PartitionSpec())
         self._each = NamedSharding(mesh, PartitionSpec("data"))
         self._axis, self._shared = axis, NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
