@@ -3,7 +3,7 @@
 A long video is decoded once and can be read at any place ever after, also by several machines:
 
     python -m sfa_jax.prepare walk.mp4 sets/walk --image_size=64
-    python train.py --config=configs/sfa.py --config.data.source=tfds --config.data.path=sets/walk
+    python train.py --config=configs/sfa.py --config.data.path=sets/walk
 
 Killed, it goes on where it was when it is run again. OUT is read by TensorFlow Datasets as well
 (`tfds.builder_from_directory(OUT)`): an example is a frame, with its `run_id` and `frame_index`.
