@@ -73,6 +73,7 @@ def train(folder, batch, limit_gb=0.0):
     state, update = devices.copy(job.init()), jax.jit(make_update(job.update), donate_argnums=0)
     frames = devices.copy(inputs.store.all()) if inputs.store.in_memory else None
     feeds = contextlib.ExitStack()  # open as long as the process
+    feeds.enter_context(jax.set_mesh(devices.mesh))
     feed = feeds.enter_context(feeding(config, inputs, devices, frames is not None, 0, 1 << 30))
     step, each = 0, config.train.steps_per_dispatch
 

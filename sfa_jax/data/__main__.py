@@ -31,10 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             height, width, channels = entry.shape[1:]
             shape = f"{entry.shape[0]} frames of {height}x{width}x{channels}"
             print(f"  {size_text(entry.n_bytes):>12}  {shape}, {len(entry.runs)} run(s)  {entry.name}")
+    indexes = [path.stat().st_size for path in (root / INDEXES).glob("*") if path.is_file()]
     if options.clear:
         shutil.rmtree(root / INDEXES, ignore_errors=True)
-    done = "removed" if options.clear else "total"
-    print(f"{done}: {len(entries)} entries, {size_text(sum(entry.n_bytes for entry in entries))}")
+    elif indexes:
+        print(f"  {size_text(sum(indexes)):>12}  where the frames of {len(indexes)} split(s) of sets are")
+    done, n_bytes = "removed" if options.clear else "total", sum(entry.n_bytes for entry in entries) + sum(indexes)
+    print(f"{done}: {len(entries)} entries, {size_text(n_bytes)}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,9 @@ logger = logging.getLogger("sfa_jax")
 FORMAT_VERSION = 1
 _FRAMES, _ENTRY, _TRUTH = "frames.u8", "entry.json", "truth.npz"
 _TEMPORARY = ".tmp-"
+PREPARING = ".frames"
+"""The folder inside a set where `prepare` has its caches, one for each source."""
+
 _CHUNK_BYTES = 1 << 22
 
 
@@ -87,6 +90,8 @@ def store(source: Source, options: Options, root: pathlib.Path) -> Entry:
     key_parts = [FORMAT_VERSION, list(options), source.signature()]
     path = root / hashlib.sha256(json.dumps(key_parts).encode()).hexdigest()[:32]
     entry = _open_entry(path)
+    if entry is not None and not _has_truth(entry):
+        entry = None
     if entry is None:
         if path.exists():
             logger.warning("the cache entry %s is damaged; it is made again", path)
@@ -104,12 +109,12 @@ def entry_frames(entry: Entry, in_memory: bool) -> np.ndarray:
     return np.array(frames) if in_memory else frames
 
 
-def entry_runs(entry: Entry, in_memory: bool, held_out: bool | None = None) -> list[Run]:
-    """The runs of an entry that have at least two frames, `held_out` or not."""
+def entry_runs(entry: Entry, in_memory: bool, held_out: bool | None = None, called: str = "shot") -> list[Run]:
+    """The runs of an entry that have at least two frames, `held_out` or not; `called` what a part of a source is."""
     frames, truth = entry_frames(entry, in_memory), _entry_truth(entry)
     runs = []
     for index, ((first, count), number, step) in enumerate(zip(entry.runs, entry.numbers, entry.steps, strict=True)):
-        name = entry.name if len(entry.runs) == 1 else f"{entry.name} (shot {index + 1} of {len(entry.runs)})"
+        name = entry.name if len(entry.runs) == 1 else f"{entry.name} ({called} {index + 1} of {len(entry.runs)})"
         if count < 2:
             logger.info("dropped %s, frame %d: a run of 1 frame, and slowness needs two", name, number)
             continue
@@ -126,6 +131,14 @@ def _entry_truth(entry: Entry) -> dict[str, np.ndarray]:
         return {}
     with np.load(entry.path / _TRUTH, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in entry.truth}
+
+
+def _has_truth(entry: Entry) -> bool:
+    """Whether what is known of the frames can be read and is of all of them."""
+    try:
+        return all(values.shape == entry.shape[:1] for values in _entry_truth(entry).values())
+    except Exception:  # zipfile, zlib and numpy have many for damaged files
+        return False
 
 
 def size_text(n_bytes: int) -> str:
@@ -275,6 +288,11 @@ def _write_errors(root: pathlib.Path, needed: str) -> Iterator[None]:
 
 
 def _no_room(root: pathlib.Path, needed: str, reason: str) -> str:
+    if root.parent.name == PREPARING:
+        return (
+            f"OUT={root.parents[1]} cannot be written: {reason}; {needed} while it is decoded. Free some space and run "
+            "the same command again, which goes on, or give an OUT on another disk"
+        )
     return (
         f"the cache directory {root} cannot be written: {reason}; {needed}. Free some space, clear the cache with "
         f"`python -m sfa_jax.data --clear`, or set cache_dir or the variable SFA_JAX_CACHE to another directory"

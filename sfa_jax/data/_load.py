@@ -23,17 +23,14 @@ from sfa_jax.data._cache import (
     store,
 )
 from sfa_jax.data._checks import check_image_size, check_whole
-from sfa_jax.data._paths import PathLike, find_sources
+from sfa_jax.data._paths import WORLDS, PathLike, find_sources
 from sfa_jax.data._record_frames import RecordFrames
 from sfa_jax.data._runs import Run
 from sfa_jax.data._source import Options, Source
 from sfa_jax.data._tfds import TfdsSplit, tfds_splits
-from sfa_jax.data._tfds_open import PREFIX, TfdsOptions
+from sfa_jax.data._tfds_open import PREFIX, TfdsOptions, is_set
 
 logger = logging.getLogger("sfa_jax")
-
-WORLDS = "room", "photo_pan", "photographs", "digits", "digit_film"
-"""What is drawn, not read; each name is a path, and the option of `load` that holds its options."""
 
 _GREY = "digits", "digit_film"  # whatever is asked for
 SOURCES = "auto", "tfds"
@@ -104,7 +101,8 @@ def load(
       cache_dir: where the cache is; by default `$SFA_JAX_CACHE`, `$XDG_CACHE_HOME/sfa_jax` or `~/.cache/sfa_jax`.
       memory_limit_bytes: frames above it in total stay on disk; by default half of the memory available.
       tfds: what to read of a set of TFDS: `data_dir`, `split`, `held_out`, and the names of the features that hold
-        `frames`, `label`, `run`, `frame_index` and (several) `truth`; what is left out is guessed and told.
+        `frames`, `label`, `run`, `frame_index` and (several) `truth`; what is left out is guessed and told. Images of
+        16 bits are scaled to 8, and alpha is laid over black.
       room: options of the room, used when `path` is `"room"`.
       photo_pan: options of the pan, used when `path` is `"photo_pan"`.
       photographs: options of the crops, used when `path` is `"photographs"`.
@@ -112,7 +110,8 @@ def load(
       digit_film: options of the film of digits, used when `path` is `"digit_film"`.
 
     Returns:
-      Runs of at least two frames, uint8 `[time, height, width, channel]`, all of one channel count.
+      Runs of at least two frames, uint8 `[time, height, width, channel]`, all of one channel count. Frames that stay on
+      disk are no array but what `Run` says: take a slice, then `numpy.asarray`.
 
     Raises:
       InputError: something cannot be read or used; the message names it and says what to do.
@@ -168,15 +167,16 @@ def plan(
         check_whole("memory_limit_bytes", memory_limit_bytes, 0)
     limit = available_memory() // 2 if memory_limit_bytes is None else memory_limit_bytes
     root = cache_root(cache_dir)
-    from_tfds = source == "tfds" or (isinstance(path, str) and path.startswith(PREFIX)) or _is_set(path)
+    one = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    from_tfds = source == "tfds" or (one is not None and (one.startswith(PREFIX) or is_set(one)))
     if not from_tfds and isinstance(path, str) and path in WORLDS:
         drawn = _every(stride, _synthetic(path, worlds[path] or {}, image_size, greyscale))
         return Plan([], drawn, options, root, limit, path)
     sources: list[Source]
     if from_tfds:
-        if not isinstance(path, (str, os.PathLike)):
+        if one is None:
             raise InputError(f"path: expected the name or directory of one data set with source=tfds, got {path!r}")
-        splits = tfds_splits(os.fspath(path), _tfds_options(tfds or {}), skip=on_corrupt == "skip", root=root)
+        splits = tfds_splits(one, _tfds_options(tfds or {}), skip=on_corrupt == "skip", root=root)
         sources, options = [*splits], options._replace(split_cuts=False)
     else:
         sources = find_sources(path)
@@ -197,13 +197,6 @@ def read(found: Plan) -> list[Run]:
         )
     check_alike(runs)
     return runs
-
-
-def _is_set(path: Any) -> bool:
-    """Whether a path is the directory of a set of TFDS, which no other source has."""
-    return isinstance(path, (str, os.PathLike)) and os.path.isfile(
-        os.path.join(os.path.expanduser(path), "dataset_info.json")
-    )
 
 
 def _tfds_options(given: Mapping[str, Any]) -> TfdsOptions:
@@ -273,8 +266,8 @@ def read_some(found: Plan, *, alone: bool) -> list[Run]:
             frames: Any = entry_frames(entry, in_memory) if isinstance(entry, Entry) else entry
             runs.extend(source.runs(np.array(frames) if in_memory else frames, options.stride))
         elif isinstance(entry, Entry):
-            held_out = source.held_out if isinstance(source, TfdsSplit) else None
-            runs.extend(entry_runs(entry, in_memory, held_out))
+            of_set = (source.held_out, "run") if isinstance(source, TfdsSplit) else ()
+            runs.extend(entry_runs(entry, in_memory, *of_set))
     return runs
 
 

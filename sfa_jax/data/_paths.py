@@ -10,9 +10,12 @@ from sfa_jax.data._arrays import ARRAY_SUFFIXES, ArrayFile
 from sfa_jax.data._files import IMAGE_SUFFIXES, FrameFolder, walk
 from sfa_jax.data._packaged import VIDEOS, find_video
 from sfa_jax.data._source import Source, natural_key
+from sfa_jax.data._tfds_open import PREFIX, is_set
 from sfa_jax.data._video import VIDEO_SUFFIXES, VideoFile
 
 PathLike = str | os.PathLike[str]
+WORLDS = "room", "photo_pan", "photographs", "digits", "digit_film"
+"""What is drawn, not read; each name is a path, and the option of `load` that holds its options."""
 
 _EXPECTED = (
     "path is 'room', 'photo_pan', 'photographs', 'digits', 'digit_film', 'tfds:NAME', a folder of frames, a video "
@@ -59,6 +62,8 @@ def _expand(path: str) -> list[str]:
     expanded = os.path.expanduser(path)
     if path and os.path.exists(expanded):
         return [expanded]
+    if path in WORLDS or path.startswith(PREFIX):
+        raise _alone(path, "drawn" if path in WORLDS else "a set of TFDS")
     if path in VIDEOS:
         return [find_video(path)]
     if glob.has_magic(expanded):
@@ -67,6 +72,10 @@ def _expand(path: str) -> list[str]:
             raise InputError(f"no file matches the pattern {path!r}; give a pattern that does")
         return matches
     raise InputError(f"path {path!r} does not exist{_suggestion(expanded)}; {_EXPECTED}")
+
+
+def _alone(path: str, what: str) -> InputError:
+    return InputError(f"path: {path!r} is {what}, which is given alone; expected files and folders where several are")
 
 
 def _suggestion(path: str) -> str:
@@ -83,6 +92,8 @@ def _suggestion(path: str) -> str:
 
 def _sources(paths: Sequence[str]) -> Iterator[Source]:
     for path in paths:
+        if is_set(path):
+            raise _alone(path, "a set of TFDS")
         if os.path.isdir(path):
             yield from _folder(path)
         else:

@@ -18,12 +18,14 @@ from typing import NamedTuple
 import numpy as np
 
 from sfa_jax._errors import InputError
+from sfa_jax.data._checks import check_number, check_whole
 from sfa_jax.data._clips import Batch, ClipSampler
 from sfa_jax.data._store import FrameStore
 
 _AHEAD_BYTES = 256 << 20  # of frames, read before they are needed
 _MOST_AHEAD = 16  # batches
 _THREADS = 4  # that read, in each process that does
+_ENDLESS = 1 << 40  # steps
 _PARENT_SECONDS = 1.0  # a worker whose parent was killed ends after them
 
 
@@ -48,29 +50,37 @@ class ReadOptions(NamedTuple):
     timeout: float = 300.0
 
 
+_DEFAULT = ReadOptions()
+
+
 class Reader:
     """Batches of consecutive steps. Use it as a context; what reads is ended with it.
 
     Args:
       store: of all frames.
       sampler: of clips of them.
-      start, stop: steps, the first one and the one after the last.
-      part: of the numbers `[batch, time]` of a batch, what this process reads.
+      start, stop: steps, the first one and the one after the last; without end by default.
+      part: of the numbers `[batch, time]` of a batch, what this process reads; all by default.
       options: how.
+
+    Raises:
+      InputError: an option is out of its range.
     """
 
     def __init__(
         self,
         store: FrameStore,
         sampler: ClipSampler,
-        start: int,
-        stop: int,
-        part: tuple[slice, ...],
-        options: ReadOptions,
+        start: int = 0,
+        stop: int = _ENDLESS,
+        part: tuple[slice, ...] = (),
+        options: ReadOptions = _DEFAULT,
     ) -> None:
         import grain
         from absl import flags
 
+        check_whole("workers", options.workers, 0)
+        check_number("timeout", options.timeout, f"(0, {threading.TIMEOUT_MAX:.0f}]", "in seconds")
         self._name, self._step, self._options = store.name, start, options
         n_bytes = int(np.prod(sampler.at(start).frames[part].shape)) * store.frame_bytes
         ahead = int(np.clip(_AHEAD_BYTES // n_bytes, 1, _MOST_AHEAD))
@@ -104,7 +114,7 @@ class Reader:
         if self._ended or self._step >= self._stop:
             raise ValueError(f"{self._name}: the reader ends before step {self._step}; make another one to read on")
         try:
-            found = self._queue.get(timeout=min(self._options.timeout, threading.TIMEOUT_MAX))
+            found = self._queue.get(timeout=self._options.timeout)
         except queue.Empty:
             self._stalled = self._ended = True
             raise StalledError(

@@ -21,6 +21,7 @@ import numpy as np
 
 from sfa_jax._errors import InputError
 from sfa_jax._folders import hold_folder, write_json
+from sfa_jax.data._cache import PREPARING
 from sfa_jax.data._load import Plan, check_alike, load, plan, read_some
 from sfa_jax.data._paths import PathLike
 from sfa_jax.data._prepared_set import SetWriter
@@ -31,7 +32,7 @@ from sfa_jax.data._tfds_open import import_tfds
 _log = logging.getLogger("sfa_jax")
 
 SHARD_BYTES = 128 << 20
-_STATE, _CACHE = "prepare.json", ".frames"
+_STATE = "prepare.json"
 _FORMAT = 1
 _CHUNK = 256  # frames in memory at once
 
@@ -43,7 +44,7 @@ def prepare(
 
     An example is one frame: `frame` (a uint8 tensor `[height, width, channel]`, stored raw), `run_id` and `frame_index`
     (int64), and `truth/<name>` (float32) where something is known of it. Runs that a source holds out become the split
-    `validation`, all others `train`.
+    `validation`, all others `train`; of a set without held-out runs the last part of each is held out when it is read.
 
     Args:
       path: as of `load`.
@@ -62,12 +63,18 @@ def prepare(
     import_tfds()
     out = pathlib.Path(out).expanduser()
     _check_folder(out)
+    is_new = not out.exists()
     with hold_folder(out, "OUT"):
-        groups = list(_groups(path, out / _CACHE, options))
-        sources = [[group.name, group.signature] for group in groups]
-        asked = {"format": _FORMAT, "shard_bytes": shard_bytes, "options": options, "sources": sources}
-        work = _Work(out, json.loads(json.dumps(asked, default=str)))
-        work.write(groups)
+        try:
+            groups = list(_groups(path, out / PREPARING, options))
+            sources = [[group.name, group.signature] for group in groups]
+            asked = {"format": _FORMAT, "shard_bytes": shard_bytes, "options": options, "sources": sources}
+            work = _Work(out, json.loads(json.dumps(asked, default=str)))
+            work.write(groups)
+        except BaseException:
+            if is_new and not (out / _STATE).exists():  # nothing to go on with
+                shutil.rmtree(out, ignore_errors=True)
+            raise
         return out
 
 
@@ -139,7 +146,7 @@ class _Work:
                 "smaller stride"
             )
         self._set.finish(f"Frames of {', '.join(group.name for group in groups[:3])}, written by sfa_jax.prepare.")
-        shutil.rmtree(self._out / _CACHE, ignore_errors=True)
+        shutil.rmtree(self._out / PREPARING, ignore_errors=True)
         _log.info("%s: %d frames of %d runs", self._out, self._set.n_whole, n_runs)
 
     def _note(self, number: int, runs: Sequence[Run]) -> dict[str, Any]:
@@ -182,7 +189,7 @@ def _check_folder(out: pathlib.Path) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"OUT={out}: expected a folder, or nothing there yet, got a file; give another OUT")
     if out.is_dir() and not (out / _STATE).exists():
-        others = sorted(entry.name for entry in out.iterdir() if entry.name not in (".lock", _CACHE))
+        others = sorted(entry.name for entry in out.iterdir() if entry.name not in (".lock", PREPARING))
         if others:
             raise InputError(
                 f"OUT={out}: expected an empty folder or a set begun before, found {others[0]}; give another"

@@ -35,6 +35,9 @@ class FrameStore:
       lengths: frames of each run.
       shape: `(height, width, channel)` of a frame.
       name: of the first run, and how many follow.
+
+    Raises:
+      InputError: there is no run, or frames are not uint8 of one shape.
     """
 
     def __init__(self, runs: Sequence[Run]):
@@ -42,6 +45,11 @@ class FrameStore:
             raise InputError("runs: expected at least one run of frames, got none")
         self.shape = runs[0].frames.shape[1:]
         for run in runs:
+            if run.frames.dtype != np.uint8 or run.frames.ndim != 4:
+                raise InputError(
+                    f"{run.name}: expected frames uint8 [time, height, width, channel], got {run.frames.dtype} of "
+                    f"shape {run.frames.shape}; scale them to [0, 255] and round them"
+                )
             if run.frames.shape[1:] != self.shape:
                 raise InputError(
                     f"{run.name}: frames of {run.frames.shape[1:]}, but {runs[0].name} has {self.shape}; set "

@@ -144,9 +144,10 @@ def describe(layout: Layout, leaves: Mapping[str, Leaf]) -> str:
         order = f" in the order of {layout.frame_index.name}" if layout.frame_index else ""
         said.append(f"runs from {layout.run.name}{order}")
     else:
-        said.append("single images")
-    truth = ", ".join(dict.fromkeys(leaf.name for leaf, _ in layout.truth.values()))
-    said.append(f"truth from {truth}" if truth else "no truth")
+        said.append("single images, whose order says nothing")
+    once = " (one for all frames of an example)" if layout.clip else ""
+    known = {leaf.name + ("" if name in layout.per_frame else once) for name, (leaf, _) in layout.truth.items()}
+    said.append(f"truth from {', '.join(sorted(known))}" if known else "no truth")
     rest = [str(leaf) for name, leaf in leaves.items() if name not in layout.leaves()]
     return "; ".join(said) + (f"; not read: {', '.join(rest)}" if rest else "")
 

@@ -55,7 +55,7 @@ def parse(path: str, options: TfdsOptions) -> tuple[str, TfdsOptions]:
       InputError: the path has an unknown option, or no name.
     """
     whole = path.removeprefix(PREFIX)
-    name, _, query = (whole, "", "") if _is_set(os.path.expanduser(whole)) else whole.partition("?")
+    name, _, query = (whole, "", "") if is_set(whole) else whole.partition("?")
     # Not urllib's parser: the % and + of TFDS's splits stand for themselves.
     pairs = [item.partition("=") for item in query.split("&") if item]
     given: dict[str, Any] = {}
@@ -102,7 +102,7 @@ def open_set(name: str, data_dir: str) -> tuple[Any, list[str]]:
     """
     tfds = import_tfds()
     folder = os.path.expanduser(name)
-    if not _is_set(folder) and name[0] in "/.~":
+    if not is_set(folder) and name[0] in "/.~":
         # Of a data set's configs and versions, or of all data sets.
         patterns = [os.path.join(glob.escape(folder), *["*"] * depth, "dataset_info.json") for depth in (1, 2, 3)]
         inside = [os.path.dirname(path) for pattern in patterns for path in sorted(glob.glob(pattern))]
@@ -112,7 +112,7 @@ def open_set(name: str, data_dir: str) -> tuple[Any, list[str]]:
             f"directory of one version, such as ~/tensorflow_datasets/mnist/3.0.1"
         )
     where = data_dir or os.environ.get("TFDS_DATA_DIR") or os.path.join("~", "tensorflow_datasets")
-    found = folder if _is_set(folder) else _find(name, os.path.expanduser(where))
+    found = folder if is_set(folder) else _find(name, os.path.expanduser(where))
     unreadable: list[str] = []
     if found:
         with opening(f"{PREFIX}{name}"):
@@ -134,6 +134,11 @@ def open_set(name: str, data_dir: str) -> tuple[Any, list[str]]:
             f"which is read without TensorFlow: {PREPARE}"
         )
     return builder, unreadable
+
+
+def is_set(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is the directory of a prepared data set, which no other source has."""
+    return os.path.isfile(os.path.join(os.path.expanduser(path), "dataset_info.json"))
 
 
 def choose_splits(known: Sequence[str], options: TfdsOptions, about: str, *, videos: bool) -> tuple[str, str | None]:
@@ -200,10 +205,6 @@ def opening(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # array_record knows RuntimeError alone, TFDS a dozen kinds
         raise InputError(f"{name} cannot be opened ({sentence(error)}); copy the set again, or {PREPARE}") from error
-
-
-def _is_set(folder: str) -> bool:
-    return os.path.isfile(os.path.join(folder, "dataset_info.json"))
 
 
 def _find(name: str, data_dir: str) -> str | None:

@@ -175,9 +175,15 @@ class Records:
             # A JPEG is decoded at a fraction of its size where that is still twice what is needed.
             smallest = (round(REDUCING_GAP * height), round(REDUCING_GAP * width)) if height else None
             try:
-                picture = decode_picture(io.BytesIO(value), name, smallest, _REPAIR)[0]
+                picture, size = decode_picture(io.BytesIO(value), name, smallest, _REPAIR)
             except InputError as error:
                 raise DamagedRecordError(str(error).removesuffix(f": {_REPAIR}")) from error
+            expected = frame_shape(leaf)[1::-1]  # EXIF may have turned it
+            if not any(
+                all(told in (None, side) for told, side in zip(expected, sides, strict=True))
+                for sides in (size, size[::-1])
+            ):
+                raise DamagedRecordError(f"{name} is an image of {size[0]}x{size[1]}, its feature is {leaf}")
         else:
             frame = eight_bits(_with_channel(value)[None], number, name)[0]
             picture = Image.fromarray(frame if frame.shape[2] == 3 else frame[..., 0])

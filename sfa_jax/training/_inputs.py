@@ -8,7 +8,7 @@ import numpy as np
 
 from sfa_jax._errors import InputError
 from sfa_jax.data import ClipSampler, FrameStore, Run, Split, load, split_run
-from sfa_jax.data._load import WORLDS
+from sfa_jax.data._paths import WORLDS
 from sfa_jax.training._labels import by_class
 
 _log = logging.getLogger("sfa_jax")

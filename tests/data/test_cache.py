@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from sfa_jax._errors import InputError
-from sfa_jax.data import _cache
+from sfa_jax.data import _cache, prepare
 from sfa_jax.data.__main__ import main
 from sfa_jax.data._load import load
 
@@ -91,6 +91,33 @@ def test_damaged_entry_is_made_again(folder, cache_dir, caplog):
     assert "is damaged; it is made again" in caplog.text
     (entry / "entry.json").write_text("{")
     assert len(load(folder, image_size=16)[0]) == 12
+
+
+def test_damaged_truth_is_made_again(tmp_path, rng, cache_dir, caplog):
+    heading = rng.normal(size=9).astype(np.float32)
+    np.savez(
+        tmp_path / "walk.npz", frames=rng.integers(0, 256, (9, 4, 4, 3), dtype=np.uint8), **{"truth/heading": heading}
+    )
+    out = prepare(tmp_path / "walk.npz", tmp_path / "walk", image_size=0)
+    (expected,) = load(out, image_size=2)
+    (truth,) = cache_dir.glob("*/truth.npz")
+    content = bytearray(truth.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    truth.write_bytes(content)
+    (found,) = load(out, image_size=2)
+    assert "is damaged; it is made again" in caplog.text
+    np.testing.assert_array_equal(found.truth["heading"], expected.truth["heading"])
+
+
+def test_shown_and_cleared(tmp_path, cache_dir, capsys):
+    load(prepare("room", tmp_path / "walk", image_size=8, room={"n_frames": 9}), image_size=4)
+    main([])
+    shown = capsys.readouterr().out
+    assert "9 frames of 4x4x3, 1 run(s)  tfds:walk/1.0.0 train" in shown
+    assert "where the frames of 1 split(s) of sets are\ntotal: 1 entries, " in shown
+    main(["--clear"])
+    main([])
+    assert capsys.readouterr().out.endswith("total: 0 entries, 0 bytes\n")
 
 
 def test_failure_while_reading_leaves_nothing(folder, cache_dir):

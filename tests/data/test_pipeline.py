@@ -158,6 +158,21 @@ def test_a_damaged_record(tmp_path):
             read_on(reader)
 
 
+def test_options(store):
+    with Reader(store, sampler_of(store)) as reader:  # all of each batch, from the first one on
+        assert reader.next().frames.shape == (4, 3, 8, 8, 3)
+    for options, message in [
+        (ReadOptions(-1), "workers: expected a whole number of at least 0, got -1"),
+        (ReadOptions(timeout=0), r"timeout: expected a number in \(0, \d+\], in seconds, got 0"),
+        (ReadOptions(timeout=float("nan")), "timeout: expected a number"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            Reader(store, sampler_of(store), options=options)
+    grey = Run(np.zeros((5, 4, 4, 1), np.float32), "walk", np.arange(5))
+    with pytest.raises(InputError, match=r"walk: expected frames uint8 .*, got float32 of shape \(5, 4, 4, 1\)"):
+        FrameStore([grey])
+
+
 def test_the_end(store):
     with Reader(store, sampler_of(store), 2, 4, ALL, ReadOptions()) as reader:
         for _ in range(2):

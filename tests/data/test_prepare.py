@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -231,6 +232,38 @@ def test_errors(walk, tmp_path):
         np.savez(other, frames=arrays["frames"])
     with pytest.raises(InputError, match=r"other.npz: nothing is known of its frames, of those before it heading, x"):
         prepare([walk, other], tmp_path / "mixed", image_size=0)
+
+
+def test_nothing_is_left_of_what_failed(walk, tmp_path, monkeypatch):
+    """A folder that was made for it; one that was there stays, and so does what was begun."""
+    with pytest.raises(InputError, match="does not exist"):
+        prepare(tmp_path / "nowhere", tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InputError, match="does not exist"):
+        prepare(tmp_path / "nowhere", tmp_path / "mine")
+    assert (tmp_path / "mine").exists()
+    monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(100, 100, 0))
+    with pytest.raises(InputError, match=r"OUT=.*set cannot be written: 0 bytes .* Free some space and run the same"):
+        prepare(walk, tmp_path / "set", image_size=3)
+    monkeypatch.undo()
+    assert_same(load(prepare(walk, tmp_path / "set", image_size=3), image_size=0), load(walk, image_size=3))
+
+
+def test_many_sources_and_one_that_is_given_alone(walk, tmp_path):
+    prepare(walk, tmp_path / "set", image_size=0)
+    for path in ("room", "tfds:set", tmp_path / "set"):
+        with pytest.raises(InputError, match=r"path: '.*' is (drawn|a set of TFDS), which is given alone; exp"):
+            load([walk, path])
+
+
+def test_a_set_and_its_runs_are_known_by_their_place(walk, tmp_path):
+    """Without source=tfds; the runs are called so where frames are resized, too."""
+    out = prepare(walk, tmp_path / "set", image_size=0)
+    assert_same(load(out, image_size=0), load(walk, image_size=0))
+    assert [run.name for run in load(out, image_size=3)] == [
+        f"tfds:set/1.0.0 train (run {number} of 3)" for number in (1, 2, 3)
+    ]
 
 
 def test_command_errors(tmp_path):

@@ -81,6 +81,12 @@ def prepared(tmp_path_factory):
         {"train": range(20)},
         lambda number: {"image": b"no picture" if number == 7 else photo(number)},
     )
+    prepare(
+        "Shaped",
+        {"image": tfds.features.Image(shape=(30, 50, 3))},
+        {"train": range(20)},
+        lambda number: {"image": encode(np.zeros((30, 40, 3), np.uint8)) if number == 7 else photo(number)},
+    )
     return folder
 
 
@@ -208,6 +214,7 @@ def test_several_formats(prepared, tmp_path):
             "damaged",
             r"damaged/1.0.0 train\[:90%\], record \d+ \(in damaged-train.*\) cannot be read as an image .*; copy or",
         ),
+        ("shaped", r"record \d+ \(in .*\) is an image of 40x30, its feature is image \(Image 30x50x3 uint8\); copy or"),
     ],
 )
 def test_errors(prepared, path, message):

@@ -257,6 +257,39 @@ def test_frames_that_are_left_out(tmp_path, clips):
         load(f"tfds:{folder}", image_size=0)
 
 
+def test_runs_keep_their_names(tmp_path, clips):
+    """Whatever tells them apart, and in whatever order examples lie."""
+    for name, kind, ids in (("Long", np.uint64, (2**63 + 2, 2**63 + 3, 7)), ("Named", np.str_, ("b", "a", "b, too"))):
+        features = {"image": BYTES, "run": f.Scalar(kind), "frame_index": np.int32}
+        examples = [
+            {"image": frame, "run": run, "frame_index": number}
+            for run, (frames, _) in zip(ids, clips, strict=True)
+            for number, frame in enumerate(frames)
+        ]
+        folder = write(tmp_path, name, features, examples)
+        runs = {run.name: run for run in load(f"tfds:{folder}", image_size=0)}
+        about = f"tfds:{name.lower()}/1.0.0 train"
+        assert runs.keys() == {f"{about} (run {run})" for run in ids}
+        for run, (frames, _) in zip(ids, clips, strict=True):
+            np.testing.assert_array_equal(runs[f"{about} (run {run})"].frames, frames)
+
+
+def test_what_cannot_be_trained_on(written, tmp_path, clips):
+    with pytest.raises(InputError, match=r"held_out: expected runs .*trained on, but \d of .* are in .* too"):
+        load(f"tfds:{written('frame_bytes')}?split=train[:50%]&held_out=train[50%:]", image_size=0)
+    features, example = one_frame(BYTES, same)
+    pose = np.full_like(clips[0][1], np.nan)
+    folder = write(tmp_path, "Unknown", features, example(0, clips[0][0], pose))
+    with pytest.raises(InputError, match=r"record 0 .*\[pose\] has NaN or infinite values; leave it out by data"):
+        load(f"tfds:{folder}", image_size=0)
+    assert len(load(f"tfds:{folder}?truth=none", image_size=0)) == 1
+    examples = [{"image": frame, "frame_index": number} for number, frame in enumerate(clips[2][0])]
+    folder = write(tmp_path, "Runless", {"image": BYTES, "frame_index": np.int32}, examples)
+    with pytest.raises(InputError, match=r"frame_index: expected beside a feature that tells the run .*; it has "):
+        load(f"tfds:{folder}?frame_index=frame_index", image_size=0)
+    assert [len(run) for run in load(f"tfds:{folder}?held_out=none", image_size=0)] == [12]
+
+
 def test_mocked(written):
     """What TFDS's own tests put in the place of records."""
     with tfds.testing.mock_data(num_examples=5, data_dir=str(written("tensor_clip")).rsplit("/", 2)[0]):

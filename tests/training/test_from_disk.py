@@ -1,5 +1,6 @@
 """Runs on frames that stay on disk are the runs on the same frames in memory, whichever job and whoever reads them."""
 
+import itertools
 import json
 import shutil
 import socket
@@ -22,6 +23,7 @@ from sfa_jax._errors import InputError
 from sfa_jax.data import ReaderError, prepare
 from sfa_jax.embed import embed
 from sfa_jax.training import _feed, restore_model, train_and_evaluate
+from tests.data.test_tfds_forms import FORMS, write
 
 pytest.importorskip("tensorflow_datasets")
 SIZE = 16
@@ -157,6 +159,22 @@ def test_mocked(tiny_autoencoder, walk, tmp_path):
     with tfds.testing.mock_data(num_examples=40, data_dir=str(tmp_path)):
         summary = train_and_evaluate(config, tmp_path / "run")
     assert summary["held_out_images"] == 40  # of each split as many
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("limit", [0.0, NOTHING_IN_MEMORY])
+def test_every_form_trains(form, limit, tiny, tmp_path):
+    """By the same config, each of the ways in which TFDS writes video."""
+    rng = np.random.default_rng(0)
+    clips = [(rng.integers(0, 256, (n, 6, 5, 3), np.uint8), rng.normal(size=(n, 2)).astype("f")) for n in (60, 90)]
+    features, example = FORMS[form]
+    examples = [example(number, *each) for number, each in enumerate(clips)]
+    examples = list(itertools.chain.from_iterable(examples)) if isinstance(examples[0], list) else examples
+    path = write(tmp_path, "Video", features, examples)
+    summary = train_and_evaluate(tiny(path=str(path), memory_limit_gb=limit), tmp_path / "run")
+    assert np.isfinite(summary["delta/0"])
+    assert len(losses(tmp_path / "run")) == 20
 
 
 @pytest.mark.slow
