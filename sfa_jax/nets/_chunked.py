@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from sfa_jax.nets._devices import (
-    few_parts,
     has_mesh,
     inner_parts,
     least_parts,
@@ -62,19 +61,20 @@ def _forward(
     kernel: jax.Array,
 ) -> tuple[jax.Array, Moments]:
     """The convolution of one device's frames, and the moments of each."""
-    xs, weights = split((x, weight), groups, n_chunks)
+    xs, weights = split((x, weight), groups)
+    size = xs.shape[1] // n_chunks
 
     def convolve(z: jax.Array, i: jax.Array) -> tuple[jax.Array, Moments]:
-        y_i = activate(take(xs, i), affine, kernel.dtype)
+        y_i = activate(take(xs, i, size), affine, kernel.dtype)
         if is_image(x):  # too few channels for products row by row, and bytes are cheaper to copy about
             rows = to_unit(patches(stride, kernel.shape[0], y_i), kernel.dtype)
             z_i = (_rows(rows) @ _rows(kernel)).reshape(*rows.shape[:3], -1)
         else:
             z_i = convolve_rows(stride, y_i, kernel)
-        return put(z, z_i, i), frame_moments(z_i, take(weights, i))
+        return put(z, z_i, i), frame_moments(z_i, take(weights, i, size))
 
     _, height, width, _ = x.shape
-    z = jnp.zeros((*xs.shape[:3], -(-height // stride), -(-width // stride), kernel.shape[-1]), kernel.dtype)
+    z = jnp.zeros((*xs.shape[:2], -(-height // stride), -(-width // stride), kernel.shape[-1]), kernel.dtype)
     z, moments = lax.scan(convolve, z, jnp.arange(n_chunks))
     return merge(z), jax.tree.map(lambda values: _in_order(values, groups), moments)
 
@@ -90,9 +90,10 @@ def backward_chunked(
     moments: tuple[jax.Array, jax.Array, jax.Array],
 ) -> tuple:
     groups, n_chunks = _groups(len(x), _n_chunks(stride, x, kernel))
+    parts = least_parts(len(x)) // sharers(len(x))
 
     def own(samples: tuple, shared: tuple) -> tuple:
-        return _backward(stride, groups, n_chunks, *samples, *shared)
+        return _backward(stride, groups, n_chunks, parts, *samples, *shared)
 
     dx, daffines, dkernels = on_own_samples(own, len(x))((x, weight, z, dz), (affine, kernel, moments))
     daffine = jax.tree.map(jnp.zeros_like, affine) if is_image(x) else jax.tree.map(on_every_device(total), daffines)
@@ -103,6 +104,7 @@ def _backward(
     stride: int,
     groups: int,
     n_chunks: int,
+    parts: int,
     x: jax.Array,
     weight: jax.Array | None,
     z: jax.Array,
@@ -112,28 +114,35 @@ def _backward(
     moments: tuple[jax.Array, jax.Array, jax.Array],
 ) -> tuple:
     """Gradients of one device's frames: in each frame, of the affine map frame by frame, of the kernel in few parts."""
-    xs, zs, dzs, weights = split((x, z, dz, weight), groups, n_chunks)
+    xs, zs, dzs, weights = split((x, z, dz, weight), groups)
+    size = xs.shape[1] // n_chunks
     build = functools.partial(patches, stride, kernel.shape[0])
 
-    def through_chunk(dx: jax.Array | None, i: jax.Array) -> tuple[jax.Array | None, tuple[jax.Array, Affine]]:
-        x_i = take(xs, i)
+    def through_chunk(
+        sums: tuple[jax.Array | None, jax.Array], i: jax.Array
+    ) -> tuple[tuple[jax.Array | None, jax.Array], Affine]:
+        dx, dkernels = sums
+        x_i = take(xs, i, size)
         y_i = activate(x_i, affine, kernel.dtype)
         if is_image(x):
             patches_i, scatter = to_unit(build(y_i), kernel.dtype), None
         else:
             patches_i, scatter = jax.vjp(build, y_i)
-        dz_i = _rows(through_moments(take(dzs, i), take(zs, i), take(weights, i), *moments))
+        dz_i, z_i, weight_i = take((dzs, zs, weights), i, size)
+        dz_i = _rows(through_moments(dz_i, z_i, weight_i, *moments))
         dkernel_i = inner_parts(dz_i, _rows(patches_i))
+        dkernels = dkernels.at[i // (n_chunks // parts)].add(dkernel_i)
         if scatter is None:
-            return dx, (dkernel_i, None)
+            return (dx, dkernels), None
         (dy_i,) = scatter((dz_i @ _rows(kernel).T).reshape(patches_i.shape))
         dx_i, daffine_i = activate_backward(x_i, affine, y_i, dy_i)
-        return put(dx, dx_i, i), (dkernel_i, daffine_i)
+        return (put(dx, dx_i, i), dkernels), daffine_i
 
     dx = None if is_image(x) else jnp.zeros_like(xs)
-    dx, (dkernels, daffines) = lax.scan(through_chunk, dx, jnp.arange(n_chunks))
+    dkernels = jnp.zeros((parts, *_rows(kernel).shape[::-1]), kernel.dtype)
+    (dx, dkernels), daffines = lax.scan(through_chunk, (dx, dkernels), jnp.arange(n_chunks))
     daffines = jax.tree.map(lambda frames: _in_order(frames, groups), daffines)
-    return merge(dx), daffines, few_parts(dkernels)
+    return merge(dx), daffines, dkernels
 
 
 def _n_chunks(stride: int, x: jax.Array, kernel: jax.Array) -> int:
@@ -158,23 +167,28 @@ def _groups(n: int, n_chunks: int) -> tuple[int, int]:
     return (1, n_chunks // sharers(n)) if has_mesh() else (n // n_chunks, n_chunks)
 
 
-def split(arrays: Any, groups: int, n_chunks: int) -> Any:
-    """`[n, ...]` -> `[groups, n_chunks, n / groups / n_chunks, ...]`: a sharding over frames is one over axis 0."""
-    return jax.tree.map(lambda x: x.reshape(groups, n_chunks, -1, *x.shape[1:]), arrays)
+def split(arrays: Any, groups: int) -> Any:
+    """`[n, ...]` -> `[groups, n / groups, ...]`: a sharding over frames is one over axis 0."""
+    return jax.tree.map(lambda x: x.reshape(groups, -1, *x.shape[1:]), arrays)
 
 
 def merge(arrays: Any) -> Any:
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), arrays)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), arrays)
 
 
-def take(arrays: Any, i: jax.Array) -> Any:
-    """Chunk i of every group, `[frames, ...]`."""
-    chunks = jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, axis=1, keepdims=False), arrays)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), chunks)
+def take(arrays: Any, i: jax.Array, size: int = 1) -> Any:
+    """Chunk i, `[frames, ...]`: `size` frames of each group."""
+
+    def chunk(x: jax.Array) -> jax.Array:
+        return lax.dynamic_slice_in_dim(x, i * size, size, axis=1).reshape(-1, *x.shape[2:])
+
+    return jax.tree.map(chunk, arrays)
 
 
 def put(x: Any, value: Any, i: jax.Array) -> jax.Array:
-    return lax.dynamic_update_index_in_dim(x, value.reshape(x.shape[0], *x.shape[2:]), i, axis=1)
+    """The groups x with chunk i in its place, as `take` gives it."""
+    value = value.reshape(x.shape[0], -1, *x.shape[2:])
+    return lax.dynamic_update_slice_in_dim(x, value, i * value.shape[1], axis=1)
 
 
 def _in_order(values: jax.Array, groups: int) -> jax.Array:

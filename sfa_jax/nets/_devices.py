@@ -91,15 +91,6 @@ def pair_up(x: jax.Array, axis: int = 0, *, least: int = 1) -> jax.Array:
     return x
 
 
-def few_parts(parts: jax.Array) -> jax.Array:
-    """Sums of the parts `[n, ...]` of one device, until `_PARTS` are left on all devices.
-
-    Not further: how what follows rounds depends on how the compiler joins it with the last sums, which are the same
-    ones then.
-    """
-    return pair_up(parts, least=max(_PARTS // n_devices(), 1)) if has_mesh() else parts
-
-
 def total_of_parts(parts: jax.Array) -> jax.Array:
     """Sum over the parts of all devices."""
     return on_every_device(lambda parts: pair_up(parts).sum(0))(parts) if has_mesh() else parts.sum(0)

@@ -110,7 +110,7 @@ def rematerialised_stack(
         raise InputError(f"weight must be one number a frame, shape {x.shape[:1]}, not {weight.shape}.")
     check(x, blocks[0].kernel)
     n_chunks = fewest_chunks(x.shape[0], n_frames)
-    frames, weight = split((x, weight), x.shape[0] // n_chunks, n_chunks)
+    frames, weight = split((x, weight), x.shape[0] // n_chunks)
     inputs = _Inputs(frames, weight, tuple(ConvBlock(*block) for block in blocks), read_params)
     out, moments = _encode(_How(read, n_chunks, epsilon), inputs)
     return merge(out), lax.stop_gradient(moments)
@@ -245,7 +245,7 @@ def _below(inputs: _Inputs, affines: list[Affine], i: jax.Array, n_blocks: int) 
 def _fill(of_chunk: Callable[[jax.Array], tuple[jax.Array, Any]], chunks: jax.Array) -> tuple[jax.Array, Any]:
     """What `of_chunk` gives of each chunk, put where the chunk was split from; and beside it, stacked."""
     chunk, _ = jax.eval_shape(of_chunk, chunks[0])
-    whole = jnp.zeros((chunk.shape[0], len(chunks), 1, *chunk.shape[1:]), chunk.dtype)
+    whole = jnp.zeros((chunk.shape[0], len(chunks), *chunk.shape[1:]), chunk.dtype)
 
     def step(whole: jax.Array, i: jax.Array) -> tuple[jax.Array, Any]:
         x, beside = of_chunk(i)
