@@ -2,7 +2,8 @@
 
 python train.py --config=configs/sfa.py [--config.field=value ...] [--workdir=DIR]
 
-All devices of the machine are used. Several processes train as one when each is started with the same flags and
+As many devices of the machine are used as share a batch evenly. Several processes train as one when each is started
+with the same flags and
 
 --coordinator=HOST:PORT --num_processes=N --process_id=I     process 0 listens at the address; I is 0 to N-1
 --distributed                                                instead, where jax knows the cluster (Slurm, TPU pods)

@@ -325,7 +325,7 @@ def main() -> None:
     asked = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     folder = asked.folder or pathlib.Path(tempfile.mkdtemp(prefix="kill_and_resume-"))
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=asked.folder is None)  # an old run there would be taken for a new one
     found = kill_and_resume(
         asked.flags, folder, kills=asked.kills, seed=asked.seed, processes=asked.processes, devices=asked.devices,
         tell=lambda line: print(line, flush=True),

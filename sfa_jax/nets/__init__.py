@@ -1,4 +1,7 @@
-"""Networks that several rooms share: convolutional encoder, recurrent head, and the slow network made of both."""
+"""Networks that several rooms share: convolutional encoder, recurrent head, and the slow network made of both.
+
+Sharded batches need a mesh of `AxisType.Auto`; inside `jax.shard_map` networks need `check_vma=False`.
+"""
 
 from sfa_jax.nets._attention_pool import AttentionPool as AttentionPool
 from sfa_jax.nets._cells import CELLS as CELLS

@@ -5,8 +5,9 @@ device's own sum, every number of devices would make another run. Here a device 
 samples, in parts of one size however many devices there are. What is left to sum is small: it is brought to every
 device, and each sums all of it, in one order.
 
-The devices are those of the mesh axis `data` of the context (`jax.set_mesh`), which share the leading axis of a batch
-in order. Without a mesh all of this is the plain computation.
+The devices are those of the mesh axis `AXIS` of the context (`jax.set_mesh`), which share the leading axis of a batch
+in order. The axis is the driver's: without it all of this is the plain computation, so that no mesh, `pmap` or
+`shard_map` of a user, whatever its axes are called, changes what functions of his own do.
 """
 
 import math
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-AXIS = "data"
+AXIS = "sfa_jax_data"
 _PARTS = 8  # devices up to this number, if they divide it, give the same sums as one
 _SMALL = 2**24  # multiplications of a product that every device does whole
 # A CPU splits a long sum of few outputs over its threads, of which there are no fewer than devices. It does not

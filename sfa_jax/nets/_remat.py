@@ -28,6 +28,7 @@ from jax.custom_derivatives import SymbolicZero
 from sfa_jax._errors import InputError
 from sfa_jax.nets._chunked import fewest_chunks, merge, put, split, take
 from sfa_jax.nets._conv import ConvBlock, backward, check, fold, forward
+from sfa_jax.nets._devices import sharers
 from sfa_jax.nets._normalise import Affine, Moments, activate, is_image, pool_moments
 
 # (y of the last block [n, height', width', c_out], params) -> [n, ...], every frame by itself.
@@ -109,7 +110,8 @@ def rematerialised_stack(
     if weight is not None and weight.shape != x.shape[:1]:
         raise InputError(f"weight must be one number a frame, shape {x.shape[:1]}, not {weight.shape}.")
     check(x, blocks[0].kernel)
-    n_chunks = fewest_chunks(x.shape[0], n_frames)
+    each = sharers(x.shape[0])  # devices, of which none is idle where a chunk has as many frames
+    n_chunks = fewest_chunks(x.shape[0] // each, max(n_frames // each, 1))
     frames, weight = split((x, weight), x.shape[0] // n_chunks)
     inputs = _Inputs(frames, weight, tuple(ConvBlock(*block) for block in blocks), read_params)
     out, moments = _encode(_How(read, n_chunks, epsilon), inputs)

@@ -125,7 +125,7 @@ def _give_up(job: JobFlags) -> None:
 
 
 def _refusal(job: JobFlags, error: Exception) -> str:
-    said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     if job.distributed:
         return (
             f"--distributed: expected a cluster that jax recognises (Slurm, Open MPI, a TPU pod, ...), but {said}; "

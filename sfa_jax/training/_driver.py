@@ -96,11 +96,12 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
       Stopped: a signal asked for the end; the state is saved.
     """
     workdir = Path(workdir)
-    kind = job_of(config)
-    config = with_pretrained_network(config)
-    kind.check(config)
-    with StopSignals() as signals, Processes(signals) as processes:
+    with StopSignals() as signals, Processes(signals) as processes:  # first, so that what fails in one ends all
         check_same_config(config, processes)
+        kind = job_of(config)
+        config = with_pretrained_network(config)
+        kind.check(config)
+        check_same_config(config, processes)  # each has read the pretrained one by itself
         with hold_together(workdir, processes):
             processes.share(lambda: check_config_file(workdir))
             inputs = load_inputs(config)

@@ -5,17 +5,18 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from sfa_jax._errors import InputError
 from sfa_jax.data import Batch
+from sfa_jax.nets._devices import AXIS
 
 _log = logging.getLogger("sfa_jax")
-_OPTIONS = {1: "data.batch_size", 2: "data.clip_length"}
+_OPTIONS = {1: ("data.batch_size", "clips"), 2: ("data.clip_length", "frames")}
 
 
 class Devices:
-    """Equally many devices of every process, as many as share a batch evenly, on the mesh axis `data`.
+    """Equally many devices of every process, as many as share a batch evenly, on the mesh axis `AXIS`.
 
     A process gives the parts of an array that lie on its own devices, and none of the others.
 
@@ -32,23 +33,23 @@ class Devices:
     """
 
     def __init__(self, batch_shape: tuple[int, ...], axis: int):
-        name, size, processes = _OPTIONS[axis], batch_shape[axis - 1], _devices_of_processes()
+        (name, what), size, processes = _OPTIONS[axis], batch_shape[axis - 1], _devices_of_processes()
+        found = f"{size} {what} ({name}, or the fewer that the data give)"
         most = min(len(devices) for devices in processes)
         n = max((n for n in range(1, most + 1) if size % (n * len(processes)) == 0), default=0)
         if n == 0:
-            raise InputError(f"{name}: expected a multiple of {len(processes)}, the number of processes, got {size}")
+            raise InputError(f"{name}: expected a multiple of {len(processes)}, the number of processes, got {found}")
         if n * len(processes) < len(jax.devices()):
             _log.warning(
-                "%d of %d devices are used: %s=%d is not a multiple of more",
-                n * len(processes), len(jax.devices()), name, size,
+                "%d of %d devices are used: a batch of %s is not a multiple of more",
+                n * len(processes), len(jax.devices()), found,
             )  # fmt: skip
         chosen = [device for devices in processes for device in devices[:n]]
-        self.mesh = mesh = jax.make_mesh(
-            (len(chosen),), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=chosen
-        )
+        # Not by `jax.make_mesh`, which may take them in another order than processes have them.
+        self.mesh = mesh = Mesh(np.array(chosen), (AXIS,), axis_types=(AxisType.Auto,))
         self.everywhere = NamedSharding(mesh, PartitionSpec())
-        self._each = NamedSharding(mesh, PartitionSpec("data"))
-        self._axis, self._shared = axis, NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
+        self._each = NamedSharding(mesh, PartitionSpec(AXIS))
+        self._axis, self._shared = axis, NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
 
     def copy(self, tree: Any) -> Any:
         """Arrays that all processes have alike, on every device."""
@@ -95,6 +96,6 @@ def _place(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
 
 def _devices_of_processes() -> list[list[jax.Device]]:
     found: dict[int, list[jax.Device]] = {}
-    for device in jax.devices():
+    for device in sorted(jax.devices(), key=lambda device: (device.process_index, device.id)):
         found.setdefault(device.process_index, []).append(device)
     return list(found.values())

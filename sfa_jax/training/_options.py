@@ -151,7 +151,7 @@ def check_network(config: Any) -> None:
     _check(config, _COMMON | _TRAINING | _NETWORK)
     if "remat_frames" in config.network:  # younger than the other options
         _check(config, {"network.remat_frames": _COUNT_OR_0})
-        _check_chunks(config.network.remat_frames, config.data)
+        check_chunks(config.network, config.data.batch_size * config.data.clip_length)
     train, data = config.train, config.data
     _check_length(train)
     if config.objective.lag >= data.clip_length:
@@ -254,13 +254,15 @@ def check_masked(config: Any) -> None:
     _check_single_images(config)
 
 
-def _check_chunks(remat_frames: int, data: Any) -> None:
-    n_frames = data.batch_size * data.clip_length
+def check_chunks(network: Any, n_frames: int) -> None:
+    """Raises `InputError` unless the frames of a batch come in equal chunks of `remat_frames`."""
+    remat_frames = network.get("remat_frames", 0)
     if remat_frames and n_frames % remat_frames:
         near = max(n for n in range(1, min(remat_frames, n_frames) + 1) if n_frames % n == 0)
         raise InputError(
-            f"network.remat_frames: expected 0 or a divisor of data.batch_size * data.clip_length = {n_frames}, the "
-            f"frames of a batch, which come in equal chunks, got {remat_frames}; the next smaller one is {near}"
+            f"network.remat_frames: expected 0 or a divisor of {n_frames}, the frames of a batch (data.batch_size, or "
+            f"the fewer clips that the data give, times data.clip_length), which come in equal chunks, got "
+            f"{remat_frames}; the next smaller one is {near}"
         )
 
 

@@ -17,7 +17,7 @@ from sfa_jax.training._measured_job import (
 )
 from sfa_jax.training._model import SlowModel, make_network
 from sfa_jax.training._objectives import make_objective
-from sfa_jax.training._options import check_network
+from sfa_jax.training._options import check_chunks, check_network
 from sfa_jax.training._steps import TrainState, init_state, make_optimizer, make_train_step, steps_of
 
 _CALIBRATION_FRAMES = 512  # frames that give the untrained encoder its batch statistics
@@ -37,6 +37,7 @@ class SlowNetworkJob(MeasuredJob):
     def __init__(self, config: Any, inputs: Inputs):
         super().__init__(config, inputs, config.network.dim)
         self._batch_size = inputs.sampler.batch_size
+        check_chunks(config.network, self._batch_size * config.data.clip_length)
         self.n_steps = steps_of(config.train, inputs.sampler)
         self._network = make_network(config.network)
         self._objective = make_objective(config.objective, config.network.dim)

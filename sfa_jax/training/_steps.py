@@ -68,8 +68,9 @@ def gradient_norm(grads: Any) -> jax.Array:
     """The global norm; XLA would sum large arrays in another order where several devices have made them."""
 
     def squared(leaf: jax.Array) -> jax.Array:
-        # A bit less than float32 has: else a square may or may not be joined with its sum to one multiply-add.
-        return total(jax.lax.reduce_precision(jnp.square(leaf), exponent_bits=8, mantissa_bits=22).reshape(-1))
+        # A bit less than it has: else a square may or may not be joined with its sum to one multiply-add.
+        kept = jnp.finfo(leaf.dtype)
+        return total(jax.lax.reduce_precision(jnp.square(leaf), kept.nexp, kept.nmant - 1).reshape(-1))
 
     return jnp.sqrt(sum(squared(leaf) for leaf in jax.tree.leaves(grads)))
 

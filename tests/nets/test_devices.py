@@ -14,8 +14,8 @@ from sfa_jax.nets import SlowNetwork, _devices
 
 def on_devices(n, compute, *batch):
     """What `compute` gives where n devices share the arrays of a batch."""
-    mesh = jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:n])
-    batch = [jax.device_put(x, NamedSharding(mesh, PartitionSpec("data"))) for x in batch]
+    mesh = jax.make_mesh((n,), (_devices.AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:n])
+    batch = [jax.device_put(x, NamedSharding(mesh, PartitionSpec(_devices.AXIS))) for x in batch]
     with jax.set_mesh(mesh):
         return jax.tree.map(np.asarray, jax.jit(compute)(*batch))
 
@@ -43,6 +43,48 @@ def test_network_and_its_gradient(rng, recurrence, batch, channels):
     plain = jax.jit(step)(variables, frames)
     for leaf, other in zip(jax.tree.leaves(one), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(leaf, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["data", "batch"])
+def test_meshes_of_others(rng, name):
+    """Whatever their axes are called, networks are plain functions in them."""
+    network = SlowNetwork(dim=3, channels=(4, 8), pool="flatten", hidden=8, recurrence="full")
+    variables = network.init(jax.random.key(0), (16, 16, 3))
+    frames = jnp.asarray(rng.integers(0, 256, (2, 4, 4, 16, 16, 3)), jnp.uint8)
+
+    def gradient(variables, frames):
+        return jax.grad(lambda v: jnp.sin(network.apply(v, frames, network.init_carry(4), train=True)[0]).sum())(
+            variables
+        )
+
+    each = [jax.jit(gradient)(variables, x) for x in frames]
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, *each)
+
+    def assert_close(found, expected):
+        for leaf, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(leaf, other, rtol=1e-4, atol=1e-4)
+
+    def mean_gradient(variables, frames):
+        return jax.lax.pmean(gradient(variables, frames), name)
+
+    found = jax.pmap(mean_gradient, axis_name=name, in_axes=(None, 0))(variables, frames)
+    assert_close(jax.tree.map(lambda leaf: leaf[0], found), mean)
+    mesh = jax.make_mesh((2,), (name,), axis_types=(jax.sharding.AxisType.Auto,))
+    split = jax.shard_map(
+        lambda v, x: mean_gradient(v, x[0]),
+        mesh=mesh,
+        in_specs=(PartitionSpec(), PartitionSpec(name)),
+        out_specs=PartitionSpec(),
+        check_vma=False,
+    )
+    assert_close(jax.jit(split)(variables, frames), mean)
+    for kind in (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit):
+        with jax.set_mesh(jax.make_mesh((2,), (name,), axis_types=(kind,))):
+            assert_close(jax.jit(gradient)(variables, frames[0]), each[0])
+    with jax.set_mesh(mesh):
+        x = network.init_carry(4)
+        tangents = jax.jvp(lambda x: network.apply(variables, frames[0], x)[0], (x,), (jnp.ones_like(x),))[1]
+    assert np.isfinite(tangents).all()
 
 
 def test_large_product(rng, monkeypatch):

@@ -67,6 +67,7 @@ import json, sys, time
 from pathlib import Path
 import jax, numpy as np
 from ml_collections import ConfigDict
+from sfa_jax._errors import InputError
 from sfa_jax.training import JobFlags, PeerError, Processes, Stopped, join, train_and_evaluate
 from sfa_jax.training import _processes
 from sfa_jax.training._mesh import Devices
@@ -79,6 +80,14 @@ assert processes.share(lambda: {0: "mine"}[index]) == "mine"
 assert processes.first_of(None) is None
 assert processes.first_of("here" if index else None) == "here"
 
+given = config.copy_and_resolve_references()
+if index:
+    config.network.pool = "nothing"
+try:
+    train_and_evaluate(config, workdir)
+except (InputError, PeerError) as error:
+    print(error)
+config = given
 print(json.dumps(train_and_evaluate(config, workdir)))
 config.train.steps = config.train.evaluate_every = 100_000
 try:
@@ -138,6 +147,12 @@ def test_two_processes_are_one(alone, pair):
     records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()][:6]
     splits = [(10, "train"), (10, "eval"), (15, "train"), (20, "train"), (20, "eval")]
     assert [(record["step"], record["split"]) for record in records] == [(5, "train"), *splits]
+
+
+def test_a_bad_flag_of_one_ends_all(pair):
+    _, answers = pair
+    for _, out, err in answers:
+        assert "--config: process 1 was started with another network.pool than process 0" in out.splitlines()[0], err
 
 
 def test_a_signal_to_one_stops_all(config, alone, pair, two_devices):

@@ -55,10 +55,20 @@ def test_configs_from_before_the_option_keep_all(tiny_config, tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(-1, "expected a whole number of at least 0, got -1"), (24, "= 64, .* got 24; the next smaller one is 16")],
+    [
+        (-1, "expected a whole number of at least 0, got -1"),
+        (24, "divisor of 64, .* got 24; the next smaller one is 16"),
+    ],
 )
 def test_chunks_must_be_equal(value, message, tiny_config, tmp_path):
     config = tiny_config(tmp_path)
     config.network.remat_frames = value
     with pytest.raises(InputError, match=f"network.remat_frames: .*{message}"):
         check_network(config)
+
+
+def test_chunks_must_be_equal_where_data_are_few(tiny_config, tmp_path):
+    config = tiny_config(tmp_path)
+    config.data.room.n_frames, config.network.remat_frames = 40, 32  # 31 pairs at 0.2 held out, fewer than a batch
+    with pytest.raises(InputError, match=r"remat_frames: .* divisor of \d\d, .* got 32"):
+        train_and_evaluate(config, tmp_path / "run")
