@@ -17,7 +17,7 @@ from sfa_jax.data._record_frames import RecordFrames
 from sfa_jax.data._record_index import Stretch, find_stretches, tell_left_out
 from sfa_jax.data._runs import Run
 from sfa_jax.data._source import Estimate, Options, Picture
-from sfa_jax.data._tfds_features import Layout, describe, find_layout, find_leaves, frame_shape, is_image
+from sfa_jax.data._tfds_features import Layout, describe, find_layout, find_leaves, frame_shape, is_image, listed
 from sfa_jax.data._tfds_open import (
     PREFIX,
     PREPARE,
@@ -279,7 +279,8 @@ def tfds_splits(path: str, options: TfdsOptions, *, skip: bool, root: pathlib.Pa
     if layout.run and not layout.frame_index and not builder.info.disable_shuffling:
         raise InputError(
             f"{about}: expected a feature with the number of each frame in its run beside {layout.run.name}, as the "
-            f"examples are shuffled: name it by data.tfds.frame_index, or take single images by data.tfds.run=none"
+            f"examples are shuffled: name it by data.tfds.frame_index, or take single images by data.tfds.run=none; "
+            f"{listed(leaves)}"
         )
     unread = f"; not readable without TensorFlow or the code of the set: {', '.join(unreadable)}" if unreadable else ""
     _log.info("%s: %s%s", about, describe(layout, leaves), unread)

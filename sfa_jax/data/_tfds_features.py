@@ -122,7 +122,7 @@ def find_layout(leaves: Mapping[str, Leaf], wanted: Wanted, about: str) -> Layou
         name = "run" if wanted.run else "frame_index"
         raise InputError(f"{about}: {name}: expected none, as each example with its {frames} is a run; leave it out")
     truth: dict[str, tuple[Leaf, int | None]] = {}
-    label = _find_label(others, wanted.label, about)
+    label = _find_label({path: x for path, x in others.items() if clip or not x.stacked}, wanted.label, about)
     if label is not None:
         truth["label"] = label, None
     left = {path: leaf for path, leaf in others.items() if leaf not in (run, index, label)}

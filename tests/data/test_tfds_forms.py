@@ -203,6 +203,14 @@ def test_what_was_found_is_told(written, caplog):
     ) in caplog.text
 
 
+def test_classes_of_what_is_in_an_image_are_not_its_own(tmp_path, clips):
+    boxes = f.Sequence({"bbox": f.BBoxFeature(), "label": f.ClassLabel(num_classes=3)})
+    examples = [{"image": png(frame), "objects": []} for frame in clips[2][0]]
+    folder = write(tmp_path, "Boxes", {"image": IMAGE, "objects": boxes}, examples)
+    (run,) = load(f"tfds:{folder}?held_out=none", image_size=0)
+    assert not run.truth
+
+
 def test_chosen_features(written):
     (run, *_) = load(
         written("image_steps"), source="tfds", image_size=0, tfds={"truth": ("steps/reward",), "split": "train"}
