@@ -19,7 +19,9 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 AXIS = "sfa_jax_data"
-_PARTS = 8  # devices up to this number, if they divide it, give the same sums as one
+# Devices that divide this number make the same sums as one. As many as it is still round otherwise: a loop of one turn is
+# no loop to the compiler.
+_PARTS = 8
 _SMALL = 2**24  # multiplications of a product that every device does whole
 # A CPU splits a long sum of few outputs over its threads, of which there are no fewer than devices. It does not
 # where the work is less than this, nor where the outputs are as many.
