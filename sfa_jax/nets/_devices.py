@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 AXIS = "sfa_jax_data"
-# Devices that divide this number make the same sums as one. As many as it is still round otherwise: a loop of one turn is
-# no loop to the compiler.
+# Devices that divide this number make the same sums as one. As many as it is still round otherwise: a loop of one turn
+# is no loop to the compiler.
 _PARTS = 8
 _SMALL = 2**24  # multiplications of a product that every device does whole
 # A CPU splits a long sum of few outputs over its threads, of which there are no fewer than devices. It does not
