@@ -6,6 +6,8 @@ uninterrupted one would, with any number of workers, devices and processes.
 """
 
 import contextlib
+import math
+import multiprocessing
 import os
 import queue
 import signal
@@ -26,6 +28,9 @@ _AHEAD_BYTES = 256 << 20  # of frames, read before they are needed
 _MOST_AHEAD = 16  # batches
 _THREADS = 4  # that read, in each process that does
 _ENDLESS = 1 << 40  # steps
+_WORKER_NAME = "grain-process-prefetch"  # as Grain calls its processes
+_LOOK_SECONDS = 1.0  # between looks at whether the workers live
+_DEAD_SECONDS = 5.0  # that Grain has to tell of a dead one
 _PARENT_SECONDS = 1.0  # a worker whose parent was killed ends after them
 
 
@@ -34,7 +39,7 @@ class ReaderError(RuntimeError):
 
 
 class StalledError(ReaderError):
-    """No batch came in time. The threads that wait for it cannot be ended: end the process with `os._exit`."""
+    """No batch comes any more. The threads that wait for it cannot be ended: end the process with `os._exit`."""
 
 
 class ReadOptions(NamedTuple):
@@ -97,6 +102,7 @@ class Reader:
                 dataset, grain.experimental.DatasetOptions(min_shm_size=1 << 62)
             )
         self._batches: Iterator[Batch] = iter(dataset)
+        self._others, self._workers = multiprocessing.active_children(), list[multiprocessing.process.BaseProcess]()
         self._queue: queue.Queue[Batch | Exception] = queue.Queue(1)
         self._left, self._stalled = threading.Event(), False
         self._stop, self._ended = stop, False
@@ -113,15 +119,7 @@ class Reader:
         """
         if self._ended or self._step >= self._stop:
             raise ValueError(f"{self._name}: the reader ends before step {self._step}; make another one to read on")
-        try:
-            found = self._queue.get(timeout=self._options.timeout)
-        except queue.Empty:
-            self._stalled = self._ended = True
-            raise StalledError(
-                f"{self._name}: no batch for step {self._step} came within {self._options.timeout:g} s; expected one "
-                "much sooner: see that the disk or file system answers, or raise --config.data.timeout, and run again "
-                "with the same --workdir to go on"
-            ) from None
+        found = self._wait()
         if isinstance(found, Exception):
             self._ended = True
             if isinstance(found, InputError):
@@ -147,6 +145,31 @@ class Reader:
             close()
         self._batches = iter(())  # Grain's own fails to end when the interpreter does
 
+    def _wait(self) -> Batch | Exception:
+        """What comes next; looks at the workers meanwhile, as Grain waits for ever for the rest of a batch."""
+        end, dead_since = time.monotonic() + self._options.timeout, math.inf
+        while (now := time.monotonic()) < end and now - dead_since < _DEAD_SECONDS:
+            with contextlib.suppress(queue.Empty):
+                found = self._queue.get(timeout=min(end - now, _LOOK_SECONDS))
+                self._note_workers()
+                return found
+            if any(process.exitcode for process in self._workers):
+                dead_since = min(dead_since, now)
+        self._stalled = self._ended = True
+        for process in self._workers:
+            if process.exitcode:
+                raise StalledError(_said_dead(self._name, f"exit code {process.exitcode}"))
+        raise StalledError(
+            f"{self._name}: no batch for step {self._step} came within {self._options.timeout:g} s; expected one much "
+            "sooner: see that the disk or file system answers, or raise --config.data.timeout, and run again with the "
+            "same --workdir to go on"
+        )
+
+    def _note_workers(self) -> None:
+        if len(self._workers) < self._options.workers:
+            found = [process for process in multiprocessing.active_children() if process.name.startswith(_WORKER_NAME)]
+            self._workers = [process for process in found if process not in self._others]
+
     def _fetch(self) -> None:
         if hasattr(signal, "pthread_sigmask"):  # workers start with the mask of this thread: the parent ends them
             resource_tracker.ensure_running()  # which would take the mask away
@@ -168,15 +191,19 @@ class Reader:
     def _explained(self, error: Exception) -> Exception:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         if "terminated unexpectedly" in said:
-            hint = (
-                'is the work of the program inside `if __name__ == "__main__":`? Processes cannot start without it'
-                if said.split(". ")[0].endswith("exit code 1")
-                else "as it does when memory runs out: lower --config.data.workers or data.batch_size, and run again"
-            )
-            return ReaderError(f"{self._name}: a process that reads frames has ended ({said.split('. ')[0]}); {hint}")
+            return ReaderError(_said_dead(self._name, said.split(". ")[0]))
         if isinstance(error, OSError):
             return InputError(f"{self._name}: frames cannot be read ({said}); see that its files are there")
         return ReaderError(f"{self._name}: frames of step {self._step} cannot be read ({type(error).__name__}: {said})")
+
+
+def _said_dead(name: str, how: str) -> str:
+    hint = (
+        'is the work of the program inside `if __name__ == "__main__":`? Processes cannot start without it'
+        if how.endswith("exit code 1")
+        else "as it does when memory runs out: lower --config.data.workers or data.batch_size, and run again"
+    )
+    return f"{name}: a process that reads frames has ended ({how}); {hint}"
 
 
 class _Steps:

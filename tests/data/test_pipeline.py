@@ -85,6 +85,32 @@ def test_a_worker_dies(store):
             read_on(reader)
 
 
+def test_a_worker_dies_amid_a_batch(tmp_path):
+    """Larger than a pipe: Grain waits for the rest of it, for ever."""
+    code = """
+import multiprocessing, os, signal, time
+import numpy as np
+from sfa_jax.data import ClipSampler, FrameStore, Reader, ReadOptions, Run, StalledError
+
+if __name__ == "__main__":
+    store = FrameStore([Run(np.zeros((60, 64, 64, 3), np.uint8), "walk", np.arange(60))])
+    reader = Reader(store, ClipSampler(store.lengths, clip_length=2, batch_size=16), options=ReadOptions(2))
+    reader.next()
+    time.sleep(2)  # until both are in the middle of what they write
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+    try:
+        while True:
+            reader.next()
+    except StalledError as error:
+        print(error, flush=True)
+        os._exit(3)
+"""
+    (tmp_path / "reads.py").write_text(code)
+    done = subprocess.run([sys.executable, str(tmp_path / "reads.py")], stdout=subprocess.PIPE, text=True, timeout=100)
+    assert done.returncode == 3
+    assert "walk: a process that reads frames has ended (exit code -9); as it does when memory runs out" in done.stdout
+
+
 def test_a_worker_goes_with_its_parent(path, tmp_path):
     """Also where the parent was killed, and had no time to end it."""
     code = """
