@@ -143,6 +143,8 @@ class Records:
                 value = values[leaf.name]
                 value = [_decoded(leaf, x) for x in value] if leaf.stacked else _decoded(leaf, value)
                 value = np.asarray(value)
+                if value.dtype.kind not in "biuf":
+                    raise ValueError(f"it has {value.dtype.name} in place of numbers")
                 value = value if place is None else value[..., place]
                 if name in self.layout.per_frame and value.shape != (n_frames,):
                     raise ValueError(f"it has shape {value.shape}; one value for each of {n_frames} frames is expected")

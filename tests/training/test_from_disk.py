@@ -182,20 +182,19 @@ def test_every_form_trains(form, limit, tiny, tmp_path):
 def test_two_processes_read_their_parts(walk, start_train, run_train, tmp_path):
     """Each process reads, from disk, the clips that its own devices hold."""
     flags = ("--config.data.source=tfds", f"--config.data.path={walk}", "--config.train.steps_per_dispatch=1")
-    status, _, err = run_train(*flags, f"--workdir={tmp_path / 'memory'}")
+    flags = (*flags, f"--config.data.memory_limit_gb={NOTHING_IN_MEMORY}")
+    status, _, err = run_train(*flags, f"--workdir={tmp_path / 'alone'}")
     assert status == 0, err
     with socket.socket() as free:
         free.bind(("localhost", 0))
         job = (f"--coordinator=localhost:{free.getsockname()[1]}", "--num_processes=2")
-    limit = f"--config.data.memory_limit_gb={NOTHING_IN_MEMORY}"
     processes = [
-        start_train(*flags, limit, *job, f"--process_id={i}", f"--workdir={tmp_path / 'disk'}", devices=2)
-        for i in range(2)
+        start_train(*flags, *job, f"--process_id={i}", f"--workdir={tmp_path / 'disk'}", devices=2) for i in range(2)
     ]
     answers = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], answers
     assert "Grain reads them by threads" in answers[0][1]
-    np.testing.assert_allclose(losses(tmp_path / "disk"), losses(tmp_path / "memory"), rtol=1e-5)
+    np.testing.assert_allclose(losses(tmp_path / "disk"), losses(tmp_path / "alone"), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
