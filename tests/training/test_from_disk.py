@@ -179,8 +179,9 @@ def test_every_form_trains(form, limit, tiny, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_read_their_parts(walk, start_train, run_train, tmp_path):
-    """Each process reads, from disk, the clips that its own devices hold."""
+def test_two_processes_read_their_parts(walk, start_train, run_train, tmp_path, monkeypatch):
+    """Each process reads, from disk, the clips that its own devices hold; with the whole compiler, as users have it."""
+    monkeypatch.setenv("XLA_FLAGS", "")
     flags = ("--config.data.source=tfds", f"--config.data.path={walk}", "--config.train.steps_per_dispatch=1")
     flags = (*flags, f"--config.data.memory_limit_gb={NOTHING_IN_MEMORY}")
     status, _, err = run_train(*flags, f"--workdir={tmp_path / 'alone'}")
