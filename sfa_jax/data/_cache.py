@@ -32,9 +32,6 @@ logger = logging.getLogger("sfa_jax")
 FORMAT_VERSION = 1
 _FRAMES, _ENTRY, _TRUTH = "frames.u8", "entry.json", "truth.npz"
 _TEMPORARY = ".tmp-"
-PREPARING = ".frames"
-"""The folder inside a set where `prepare` has its caches, one for each source."""
-
 _CHUNK_BYTES = 1 << 22
 
 
@@ -288,14 +285,10 @@ def _write_errors(root: pathlib.Path, needed: str) -> Iterator[None]:
 
 
 def _no_room(root: pathlib.Path, needed: str, reason: str) -> str:
-    if root.parent.name == PREPARING:
-        return (
-            f"OUT={root.parents[1]} cannot be written: {reason}; {needed} while it is decoded. Free some space and run "
-            "the same command again, which goes on, or give an OUT on another disk"
-        )
     return (
         f"the cache directory {root} cannot be written: {reason}; {needed}. Free some space, clear the cache with "
-        f"`python -m sfa_jax.data --clear`, or set cache_dir or the variable SFA_JAX_CACHE to another directory"
+        f"`python -m sfa_jax.data --clear`, or set cache_dir or the variable SFA_JAX_CACHE to another directory; where "
+        f"sfa_jax.prepare writes, run it again when there is space, or give another OUT"
     )
 
 

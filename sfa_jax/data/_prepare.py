@@ -21,7 +21,6 @@ import numpy as np
 
 from sfa_jax._errors import InputError
 from sfa_jax._folders import hold_folder, write_json
-from sfa_jax.data._cache import PREPARING
 from sfa_jax.data._load import Plan, check_alike, load, plan, read_some
 from sfa_jax.data._paths import PathLike
 from sfa_jax.data._prepared_set import SetWriter
@@ -32,7 +31,7 @@ from sfa_jax.data._tfds_open import import_tfds
 _log = logging.getLogger("sfa_jax")
 
 SHARD_BYTES = 128 << 20
-_STATE = "prepare.json"
+_STATE, _CACHE = "prepare.json", ".frames"
 _FORMAT = 1
 _CHUNK = 256  # frames in memory at once
 
@@ -66,7 +65,7 @@ def prepare(
     is_new = not out.exists()
     with hold_folder(out, "OUT"):
         try:
-            groups = list(_groups(path, out / PREPARING, options))
+            groups = list(_groups(path, out / _CACHE, options))
             sources = [[group.name, group.signature] for group in groups]
             asked = {"format": _FORMAT, "shard_bytes": shard_bytes, "options": options, "sources": sources}
             work = _Work(out, json.loads(json.dumps(asked, default=str)))
@@ -146,7 +145,7 @@ class _Work:
                 "smaller stride"
             )
         self._set.finish(f"Frames of {', '.join(group.name for group in groups[:3])}, written by sfa_jax.prepare.")
-        shutil.rmtree(self._out / PREPARING, ignore_errors=True)
+        shutil.rmtree(self._out / _CACHE, ignore_errors=True)
         _log.info("%s: %d frames of %d runs", self._out, self._set.n_whole, n_runs)
 
     def _note(self, number: int, runs: Sequence[Run]) -> dict[str, Any]:
@@ -189,7 +188,7 @@ def _check_folder(out: pathlib.Path) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"OUT={out}: expected a folder, or nothing there yet, got a file; give another OUT")
     if out.is_dir() and not (out / _STATE).exists():
-        others = sorted(entry.name for entry in out.iterdir() if entry.name not in (".lock", PREPARING))
+        others = sorted(entry.name for entry in out.iterdir() if entry.name not in (".lock", _CACHE))
         if others:
             raise InputError(
                 f"OUT={out}: expected an empty folder or a set begun before, found {others[0]}; give another"
