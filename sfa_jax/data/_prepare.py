@@ -21,6 +21,7 @@ import numpy as np
 
 from sfa_jax._errors import InputError
 from sfa_jax._folders import hold_folder, write_json
+from sfa_jax.data._cache import find_entries
 from sfa_jax.data._load import Plan, check_alike, load, plan, read_some
 from sfa_jax.data._paths import PathLike
 from sfa_jax.data._prepared_set import SetWriter
@@ -71,7 +72,8 @@ def prepare(
             work = _Work(out, json.loads(json.dumps(asked, default=str)))
             work.write(groups)
         except BaseException:
-            if is_new and not (out / _STATE).exists():  # nothing to go on with
+            decoded = any(map(find_entries, (out / _CACHE).glob("*")))
+            if is_new and not decoded and not (out / _STATE).exists():  # nothing to go on with
                 shutil.rmtree(out, ignore_errors=True)
             raise
         return out

@@ -1,5 +1,6 @@
 """A set that `prepare` writes is the source it was written from, however often it was interrupted."""
 
+import errno
 import itertools
 import json
 import os
@@ -15,7 +16,7 @@ import pytest
 
 from sfa_jax._errors import InputError
 from sfa_jax._folders import hold_folder
-from sfa_jax.data import ClipSampler, FrameStore, _prepared_set, load, prepare
+from sfa_jax.data import ClipSampler, FrameStore, _prepare, _prepared_set, load, prepare
 
 tfds = pytest.importorskip("tensorflow_datasets")
 pytest.importorskip("array_record")
@@ -246,6 +247,16 @@ def test_nothing_is_left_of_what_failed(walk, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(100, 100, 0))
     with pytest.raises(InputError, match=r"set/.frames/0 cannot be written: 0 bytes .* run it again when"):
         prepare(walk, tmp_path / "set", image_size=3)
+    assert not (tmp_path / "set").exists()
+    monkeypatch.undo()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_prepare, "write_json", full)
+    with pytest.raises(OSError, match="No space left"):
+        prepare(walk, tmp_path / "set", image_size=3)
+    assert list((tmp_path / "set" / ".frames").glob("0/*/entry.json"))  # what was decoded stays
     monkeypatch.undo()
     assert_same(load(prepare(walk, tmp_path / "set", image_size=3), image_size=0), load(walk, image_size=3))
 
