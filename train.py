@@ -49,7 +49,7 @@ def _train() -> None:
     summary = train_and_evaluate(config, workdir)
     if processes.first:
         print(evaluation.table(summary))
-        for sentence in evaluation.verdicts(summary, int(summary.get("dim", 0))):
+        for sentence in evaluation.conclusion(summary, int(summary.get("dim", 0))):
             print(sentence)
         print(f"summary, checkpoints, embeddings and plots are in {workdir}")
 

@@ -105,8 +105,10 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.tensorboard = False
 
     config.evaluation = ConfigDict()
-    config.evaluation.holdout = 0.2  # last share of each run
-    config.evaluation.gap = 0.02  # share of each run left out before it
+    config.evaluation.holdout = 0.2  # share that is held out
+    config.evaluation.gap = 0.02  # share of each sequence left out beside it
+    config.evaluation.holdout_by = "time"  # the last share of each sequence; or "blocks" between, or a "sequence" whole
+    config.evaluation.n_blocks = 5  # held-out blocks of each sequence, with holdout_by=blocks
     config.evaluation.plots = True
     config.evaluation.baselines = ("pca", "linear_sfa", "quadratic_sfa", "untrained")  # rows beside the learned code
 

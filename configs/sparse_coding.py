@@ -82,7 +82,9 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.evaluation = ConfigDict()
     config.evaluation.holdout = 0.2  # last share of each run; photographs are held out whole
-    config.evaluation.gap = 0.02
+    config.evaluation.gap = 0.02  # share of each sequence left out beside it
+    config.evaluation.holdout_by = "time"  # the last share of each sequence; or "blocks" between, or a "sequence" whole
+    config.evaluation.n_blocks = 5  # held-out blocks of each sequence, with holdout_by=blocks
     config.evaluation.plots = True
     config.evaluation.baselines = ("pca",)
 

@@ -32,8 +32,8 @@ def main():
     parser.add_argument("--narrow", action="store_true", help="through 60 degrees instead of 300")
     config = sfa.get_config("narrow" if parser.parse_args().narrow else "")
     (run,) = training.load_runs(config.data)
-    split = data.split_run(len(run), holdout=config.evaluation.holdout, gap=config.evaluation.gap)
-    parts = slice(0, split.train_stop), slice(split.held_out_start, None)
+    (split,) = data.split_sequences([len(run)], holdout=config.evaluation.holdout, gap=config.evaluation.gap)
+    parts = slice(*split.train[0]), slice(*split.held_out[0])
 
     start = time.perf_counter()
     model = slowness.fit_hierarchical(run.frames[parts[0]], LAYERS)

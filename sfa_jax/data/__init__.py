@@ -3,8 +3,6 @@
 from sfa_jax.data._cache import cache_root as cache_root
 from sfa_jax.data._clips import Batch as Batch
 from sfa_jax.data._clips import ClipSampler as ClipSampler
-from sfa_jax.data._clips import Split as Split
-from sfa_jax.data._clips import split_run as split_run
 from sfa_jax.data._digit_film import digit_film as digit_film
 from sfa_jax.data._digits import digits as digits
 from sfa_jax.data._load import load as load
@@ -19,10 +17,16 @@ from sfa_jax.data._room import MOVEMENTS as MOVEMENTS
 from sfa_jax.data._room import Movement as Movement
 from sfa_jax.data._room import room as room
 from sfa_jax.data._runs import Run as Run
+from sfa_jax.data._splits import HOLDOUTS as HOLDOUTS
+from sfa_jax.data._splits import Split as Split
+from sfa_jax.data._splits import hold_out_all as hold_out_all
+from sfa_jax.data._splits import split_sequences as split_sequences
+from sfa_jax.data._splits import train_all as train_all
 from sfa_jax.data._store import FrameStore as FrameStore
 from sfa_jax.data._store import evenly_spaced as evenly_spaced
 
 __all__ = [
+    "HOLDOUTS",
     "MOVEMENTS",
     "Batch",
     "ClipSampler",
@@ -38,10 +42,12 @@ __all__ = [
     "digit_film",
     "digits",
     "evenly_spaced",
+    "hold_out_all",
     "load",
     "photo_pan",
     "photographs",
     "prepare",
     "room",
-    "split_run",
+    "split_sequences",
+    "train_all",
 ]

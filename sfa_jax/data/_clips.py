@@ -2,14 +2,13 @@
 
 import functools
 import logging
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sfa_jax._errors import InputError
-from sfa_jax.data._checks import check_number, check_whole
+from sfa_jax.data._checks import check_whole
 
 _log = logging.getLogger("sfa_jax")
 ORDERS = ("shuffled", "consecutive", "in_turn")
@@ -30,38 +29,6 @@ class Batch(NamedTuple):
     valid: Any
     reset: Any
     run_id: Any
-
-
-class Split(NamedTuple):
-    """Where a run is cut: frames `[0, train_stop)` are for training, `[held_out_start, n)` are held out."""
-
-    train_stop: int
-    held_out_start: int
-
-
-def split_run(n_frames: int, *, holdout: float, gap: float) -> Split:
-    """Holds out the last part of a run, with unused frames before it.
-
-    Neighbouring frames are near copies of each other, so without the gap the first held-out frames would have been
-    seen. A run too short to give two held-out frames and two for training is all training.
-
-    Args:
-      n_frames: of the run.
-      holdout: share of the run that is held out, in [0, 1); 0 holds nothing out.
-      gap: share of the run left out before that, in [0, 1 - holdout).
-
-    Returns:
-      `Split`; `held_out_start` is `n_frames` where nothing is held out.
-
-    Raises:
-      InputError: a share is not a number in its range.
-    """
-    check_number("evaluation.holdout", holdout, "[0, 1)", "a share of each run")
-    check_number("evaluation.gap", gap, f"[0, {1 - holdout:g})", "a share of each run, below 1 - evaluation.holdout")
-    n_held, n_gap = round(holdout * n_frames), math.ceil(gap * n_frames)  # a short run needs its gap most
-    if n_held < 2 or n_frames - n_held - n_gap < 2:
-        return Split(n_frames, n_frames)
-    return Split(n_frames - n_held - n_gap, n_frames - n_held)
 
 
 class _Clips(NamedTuple):

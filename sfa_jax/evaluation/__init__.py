@@ -28,6 +28,7 @@ from sfa_jax.evaluation._measures import effective_rank_of as effective_rank_of
 from sfa_jax.evaluation._measures import linear_r2 as linear_r2
 from sfa_jax.evaluation._measures import run_deltas as run_deltas
 from sfa_jax.evaluation._measures import solve_readout as solve_readout
+from sfa_jax.evaluation._measures import truth_range_measures as truth_range_measures
 from sfa_jax.evaluation._measures import whiteness_error as whiteness_error
 from sfa_jax.evaluation._plots import plot_run as plot_run
 from sfa_jax.evaluation._probe import Probe as Probe
@@ -36,7 +37,6 @@ from sfa_jax.evaluation._probe import fit_probe as fit_probe
 from sfa_jax.evaluation._probe import probe_accuracy as probe_accuracy
 from sfa_jax.evaluation._report import image_table as image_table
 from sfa_jax.evaluation._report import table as table
-from sfa_jax.evaluation._report import verdicts as verdicts
 from sfa_jax.evaluation._restoration import inpaint as inpaint
 from sfa_jax.evaluation._restoration import resize_bicubic as resize_bicubic
 from sfa_jax.evaluation._restoration import restoration_measures as restoration_measures
@@ -58,6 +58,8 @@ from sfa_jax.evaluation._sparse_plots import plot_pursuit as plot_pursuit
 from sfa_jax.evaluation._sparse_plots import plot_series as plot_series
 from sfa_jax.evaluation._sparse_plots import plot_sparse_codes as plot_sparse_codes
 from sfa_jax.evaluation._sparse_plots import plot_sparse_losses as plot_sparse_losses
+from sfa_jax.evaluation._verdicts import conclusion as conclusion
+from sfa_jax.evaluation._verdicts import verdicts as verdicts
 
 __all__ = [
     "Curves",
@@ -67,6 +69,7 @@ __all__ = [
     "code_measures",
     "code_use",
     "coding_measures",
+    "conclusion",
     "dct_best_images",
     "dct_images",
     "drawn_by_sinusoids",
@@ -116,6 +119,7 @@ __all__ = [
     "ssim",
     "table",
     "time_curves",
+    "truth_range_measures",
     "verdicts",
     "whiteness_error",
 ]

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from sfa_jax.slowness import fit, n_monomials, polynomial_expansion
+from sfa_jax.slowness import fit_polynomial, n_monomials, transform
 
-_FIT_FRAMES = 1000  # frames the components are found on: exact for them, and enough for the few largest
+_PCA_FRAMES = 2000  # frames that principal components are found on: the products of their pixels are the small matrix
+_CHUNK = 512  # frames that are transformed at once
 
 
 def pca_codes(
@@ -23,9 +24,11 @@ def pca_codes(
     Returns:
       Their scores `[time, n_components]` for each training run, and for each held-out run.
     """
-    total = sum(len(run) for run in train)
-    step = max(1, -(-total // _FIT_FRAMES))
-    sample = np.concatenate([_pixels(run[::step]) for run in train])
+    ends = np.cumsum([len(run) for run in train])
+    step = max(1, -(-int(ends[-1]) // _PCA_FRAMES))
+    sample = np.concatenate(
+        [_pixels(run[-(int(end) - len(run)) % step :: step]) for end, run in zip(ends, train, strict=True)]
+    )
     mean = sample.mean(axis=0)
     sample -= mean
     values, vectors = np.linalg.eigh(sample @ sample.T)  # fewer frames than pixels: the Gram matrix is the small one
@@ -35,7 +38,7 @@ def pca_codes(
 
     def scores(runs: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [
-            np.concatenate([(_pixels(run[i : i + 512]) - mean) @ components.T for i in range(0, len(run), 512)])
+            np.concatenate([(_pixels(run[i : i + _CHUNK]) - mean) @ components.T for i in range(0, len(run), _CHUNK)])
             for run in runs
         ]
 
@@ -60,14 +63,16 @@ def sfa_codes(
       ValueError: the training signals are constant.
     """
     n_components = min(n_components, n_monomials(train[0].shape[1], degree))
-    runs = [*train, *held_out]
-    with jax.enable_x64(True):  # all runs at once: one compilation
-        expand = jax.jit(polynomial_expansion, static_argnums=1)
-        expanded = np.asarray(expand(np.concatenate(runs).astype(np.float64), degree))
-    parts = np.split(expanded, np.cumsum([len(run) for run in runs])[:-1])
-    model = fit(parts[: len(train)], n_components)
-    codes = [(part - model.mean) @ np.asarray(model.components).T for part in parts]
-    return codes[: len(train)], codes[len(train) :]
+    model = fit_polynomial(list(train), n_components, degree=degree)
+    apply = jax.jit(transform)
+
+    def code(run: np.ndarray) -> np.ndarray:
+        parts = [np.asarray(run[i : i + _CHUNK], np.float64) for i in range(0, len(run), _CHUNK)]
+        padded = [np.concatenate([x, np.zeros((_CHUNK - len(x), x.shape[1]))]) for x in parts]  # one compilation
+        with jax.enable_x64(True):
+            return np.concatenate([np.asarray(apply(model, x)) for x in padded])[: len(run)]
+
+    return [code(run) for run in train], [code(run) for run in held_out]
 
 
 def _pixels(frames: np.ndarray) -> np.ndarray:

@@ -49,7 +49,15 @@ class ClosedFormJob(MeasuredJob):
       InputError: more components are asked for than there are.
     """
 
-    fixed: tuple[str, ...] = ("data.", "sfa.", "objective.", "evaluation.holdout", "evaluation.gap")
+    fixed: tuple[str, ...] = (
+        "data.",
+        "sfa.",
+        "objective.",
+        "evaluation.holdout",
+        "evaluation.gap",
+        "evaluation.n_blocks",
+    )
+    closed_form = True
     loss_name = "share of the variance that the components leave out"
     shared_axis = 2  # devices share the frames of a chunk; the lags across their borders are the compiler's to fetch
 
@@ -163,7 +171,7 @@ class ClosedFormJob(MeasuredJob):
         readout = {"mean": solved.mean.astype(np.float32), "matrix": solved.components.T.astype(np.float32)}
         model = self._model(state._replace(readout=readout))
         whole = [model(run.frames) for run in self._runs]
-        train, held_out = ([whole[p.run][p.start : p.stop] for p in part] for part in (self._train, self._held_out))
+        train, held_out = ([whole[p.run][p.start : p.stop] for p in part] for part in (self._read, self._held_out))
         rank = np.minimum(solved.rank, self._dim)
         parts: Any = np.zeros(self._dim), np.eye(self._dim), solved.delta, rank
         metrics = {"effective_rank": effective_rank_of(np.concatenate(held_out))}

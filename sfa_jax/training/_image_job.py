@@ -75,10 +75,10 @@ class ImageJob:
         self._frame_shape = inputs.store.shape
         self._image_network, self._optimizer, self.n_steps = network, optimizer, n_steps
         parts = list(zip(inputs.runs, inputs.splits, strict=True))
-        held_out = [run.frames[split.held_out_start :] for run, split in parts]
-        self._is_held_out = [np.arange(len(run)) >= split.held_out_start for run, split in parts]
+        held_out = [run.frames[a:b] for run, split in parts for a, b in split.held_out]
+        self._is_held_out = [split.is_held_out(len(run)) for run, split in parts]
         self._n_held_out = sum(map(len, held_out))
-        self._held_out = self._measured_images([frames for frames in held_out if len(frames)])
+        self._held_out = self._measured_images(held_out)
         self.update = make_gradient_step(self._loss, optimizer)
 
     def init(self) -> TrainState:

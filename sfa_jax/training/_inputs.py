@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sfa_jax._errors import InputError
-from sfa_jax.data import ClipSampler, FrameStore, Run, Split, load, split_run
+from sfa_jax.data import ClipSampler, FrameStore, Run, Split, hold_out_all, load, split_sequences, train_all
 from sfa_jax.data._paths import WORLDS
 from sfa_jax.training._labels import by_class
 
@@ -19,7 +19,7 @@ class Inputs(NamedTuple):
 
     Attributes:
       runs: whole runs of frames.
-      splits: where each is cut into training and held-out frames; `train_stop` is 0 where a run is held out whole.
+      splits: the frames of each to train on, and those that are held out.
       store: the training frames.
       sampler: of clips of them.
     """
@@ -71,9 +71,9 @@ def held_out_frames(config: Any) -> list[np.ndarray]:
       InputError: as `load_inputs`.
     """
     runs = load_runs(config.data)
-    splits = split_runs(runs, holdout=config.evaluation.holdout, gap=config.evaluation.gap)
-    held_out = [run.frames[split.held_out_start :] for run, split in zip(runs, splits, strict=True)]
-    return [frames for frames in held_out if len(frames)] or [run.frames for run in runs]
+    splits = split_runs(runs, config.evaluation)
+    held_out = [run.frames[a:b] for run, split in zip(runs, splits, strict=True) for a, b in split.held_out]
+    return held_out or [run.frames for run in runs]
 
 
 def load_inputs(config: Any) -> Inputs:
@@ -83,13 +83,13 @@ def load_inputs(config: Any) -> Inputs:
       InputError: the data cannot be used, or an option does not fit them.
     """
     runs = load_runs(config.data)
-    splits = split_runs(runs, holdout=config.evaluation.holdout, gap=config.evaluation.gap)
+    splits = split_runs(runs, config.evaluation)
     if "labels" in config:
         name, per_class = config.labels.name, config.labels.per_class
         runs = by_class(runs, splits, name=name, per_class=per_class, seed=config.seed)
-        splits = split_runs(runs, holdout=0.0, gap=0.0)
-    training = [run.part(0, split.train_stop) for run, split in zip(runs, splits, strict=True) if split.train_stop]
-    held_out = [len(run) - split.held_out_start for run, split in zip(runs, splits, strict=True)]
+        splits = split_runs(runs, config.evaluation)
+    training = [run.part(a, b) for run, split in zip(runs, splits, strict=True) for a, b in split.train]
+    held_out = [b - a for split in splits for a, b in split.held_out]
     lag = config.get("objective", {}).get("lag", 0)  # an objective of single images has none
     store = FrameStore(training)
     _check_change(training)
@@ -116,16 +116,18 @@ def load_inputs(config: Any) -> Inputs:
     return Inputs(runs, splits, store, sampler)
 
 
-def split_runs(runs: Sequence[Run], *, holdout: float, gap: float) -> list[Split]:
-    """Where each run is cut: by `split_run`, or nowhere where the source says which images are held out.
+def split_runs(runs: Sequence[Run], evaluation: Any) -> list[Split]:
+    """Split each sequence as `config.evaluation` says, or as the source does where it says what is held out.
 
     Raises:
-      InputError: a share is out of its range, no run is left for training, or some runs say whether they are held out
-        and others do not.
+      InputError: an option is out of its range, nothing is left to train on, or some sequences say whether they are
+        held out and others do not.
     """
     said = [run for run in runs if run.held_out is not None]
     if not said:
-        return [split_run(len(run), holdout=holdout, gap=gap) for run in runs]
+        options = {"by": evaluation.get("holdout_by", "time"), "n_blocks": evaluation.get("n_blocks", 5)}
+        lengths = [len(run) for run in runs]
+        return split_sequences(lengths, holdout=evaluation.holdout, gap=evaluation.gap, **options)
     if len(said) < len(runs):
         silent = next(run for run in runs if run.held_out is None)
         raise InputError(
@@ -134,7 +136,7 @@ def split_runs(runs: Sequence[Run], *, holdout: float, gap: float) -> list[Split
         )
     if all(run.held_out for run in runs):
         raise InputError(f"held_out: all {len(runs)} runs, such as {runs[0].name}, are held out; leave one to train on")
-    return [Split(0, 0) if run.held_out else Split(len(run), len(run)) for run in runs]
+    return [hold_out_all(len(run)) if run.held_out else train_all(len(run)) for run in runs]
 
 
 def _check_change(runs: Sequence[Run]) -> None:

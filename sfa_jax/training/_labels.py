@@ -38,7 +38,7 @@ def by_class(
                 f"labels.name: expected what is known of each image, {run.name} has {known}, got {name!r}; take a "
                 "source with labels, such as digits, tfds:NAME, or an .npz file with an array truth/label beside frames"
             )
-    train = [run.part(0, split.train_stop) for run, split in zip(runs, splits, strict=True) if split.train_stop]
+    train = [run.part(a, b) for run, split in zip(runs, splits, strict=True) for a, b in split.train]
     store = FrameStore(train)
     labels = np.concatenate([run.truth[name] for run in train])
     numbers = np.concatenate([run.frame_index for run in train])
@@ -54,8 +54,8 @@ def by_class(
         rows = chosen[labels[chosen] == label]
         made.append(Run(store.gather(rows), f"class {label:g}", numbers[rows], {name: labels[rows]}, held_out=False))
     for run, split in zip(runs, splits, strict=True):
-        if split.held_out_start < len(run):
-            held_out = run.part(split.held_out_start, len(run))
+        for start, stop in split.held_out:
+            held_out = run.part(start, stop)
             strange = np.setdiff1d(held_out.truth[name], classes)
             if len(strange):
                 raise InputError(f"{run.name}: held-out images of class {strange[0]:g}, of which none is trained on")

@@ -15,13 +15,16 @@ from sfa_jax._errors import InputError
 from sfa_jax.slowness import LinearSFA, memory_reliance, shuffle_control_delta
 from sfa_jax.training._embeddings import write_embeddings
 from sfa_jax.training._inputs import Inputs
+from sfa_jax.training._parts import Part, n_frames_of, thin
 from sfa_jax.training._steps import TrainState, new_state
 
 _log = logging.getLogger("sfa_jax")
 
-HELD_OUT_FRAMES = 50_000  # that are measured, at most: quadratic features of more would not fit in memory
-QUICK_FRAMES = 20_000  # training frames of a measure taken during training, and of the baselines
+HELD_OUT_FRAMES = 50_000  # measured at most, in evenly spaced stretches
+READ_FRAMES = 100_000  # training frames that readouts and baselines are fitted on at most, in evenly spaced stretches
+QUICK_FRAMES = 20_000  # training frames of a measure taken during training
 _CONTROL_FRAMES = 4_000  # frames that the shuffle control runs on, counted over all orders
+_CHUNK = 512  # frames embedded at once without memory
 _LINEAR_INPUTS, _QUADRATIC_INPUTS = 128, 32  # principal components that closed-form slow features are made of
 
 Codes = Sequence[np.ndarray]
@@ -36,16 +39,8 @@ class Model(Protocol):
     def embed_without_memory(self, frames: np.ndarray, y_before: np.ndarray) -> np.ndarray: ...
 
 
-class Part(NamedTuple):
-    """Frames `[start, stop)` of one run."""
-
-    run: int
-    start: int
-    stop: int
-
-
 class Measured(NamedTuple):
-    """What `evaluate` found: embeddings `[time, dim]` of each part, and the readout solved on the training ones."""
+    """Embeddings `[time, dim]` of each part that is measured, and the readout solved on all training frames."""
 
     train: list[np.ndarray]
     held_out: list[np.ndarray]
@@ -75,23 +70,18 @@ class MeasuredJob:
 
     fixed: tuple[str, ...] = ()
     loss_name = "loss"
+    closed_form = False
     baselines: tuple[str, ...] = ("pca", "linear_sfa", "quadratic_sfa")
 
     def __init__(self, config: Any, inputs: Inputs, dim: int):
         self._config, self._runs, self._dim, self._frame_shape = config, inputs.runs, dim, inputs.store.shape
-        parts = [
-            (Part(i, 0, s.train_stop), Part(i, s.held_out_start, len(inputs.runs[i])))
-            for i, s in enumerate(inputs.splits)
-        ]
-        self._train = [train for train, _ in parts if train.start < train.stop]
-        self._held_out = [held_out for _, held_out in parts if held_out.start < held_out.stop]
-        self._kept_from_training = self._held_out
-        n_held_out = sum(part.stop - part.start for part in self._held_out)
-        self._held_out = _fewer(self._held_out, HELD_OUT_FRAMES)
-        self._n_held_out = sum(part.stop - part.start for part in self._held_out)
-        if self._n_held_out < n_held_out:
-            _log.info("%d of %d held-out frames are measured, the first of each run", self._n_held_out, n_held_out)
-        self._held_out = self._held_out or self._train  # nothing to hold out: said at the start, and counted as 0
+        splits = list(enumerate(inputs.splits))
+        self._train = [Part(i, *frames) for i, split in splits for frames in split.train]
+        self._kept_from_training = [Part(i, *frames) for i, split in splits for frames in split.held_out]
+        self._read = _thinned(self._train, READ_FRAMES, "training frames", "readouts and baselines are fitted on")
+        held_out = _thinned(self._kept_from_training, HELD_OUT_FRAMES, "held-out frames", "measures are taken on")
+        self._n_held_out = n_frames_of(held_out)
+        self._held_out = held_out or self._read  # nothing to hold out: said at the start, and counted as 0
 
     def _begin(self, network: Any, optimizer: optax.GradientTransformation) -> TrainState:
         """The state before the first step of a network without a carry."""
@@ -122,21 +112,22 @@ class MeasuredJob:
         """
         if final:
             whole = [model.embed(run.frames) for run in self._runs]
-            train, held_out = (
-                [whole[p.run][p.start : p.stop] for p in parts] for parts in (self._train, self._held_out)
+            every, train, held_out = (
+                [whole[p.run][p.start : p.stop] for p in parts] for parts in (self._train, self._read, self._held_out)
             )
         else:
             whole = []
             train, held_out = (
-                [model.embed(frames) for frames in self._frames(shorten(parts, QUICK_FRAMES))]
-                for parts in (self._train, self._held_out)
+                [model.embed(frames) for frames in self._frames(parts)]
+                for parts in (thin(self._train, QUICK_FRAMES), self._held_out)
             )
-        if not all(np.isfinite(y).all() for y in train):
+            every = train
+        if not all(np.isfinite(y).all() for y in every):
             raise FloatingPointError(
                 "the embedding of the training frames is not finite: the parameters have grown out of range, or the "
                 "recurrence runs away over a long run"
             )
-        return Measured(train, held_out, whole, evaluation.solve_readout(train))
+        return Measured(train, held_out, whole, evaluation.solve_readout(every))
 
     def _code(self, model: Model, y: np.ndarray) -> np.ndarray:
         """The code of the embeddings that `evaluate` gives."""
@@ -160,15 +151,15 @@ class MeasuredJob:
         """
         model = self._model(state)
         held_truth = self._truth(self._held_out)
-        summary = evaluation.code_measures(
-            measured.train, measured.held_out, self._truth(self._train), held_truth, readout=measured.readout
-        )
+        summary = self._measures_of(measured.train, measured.held_out, measured.readout)
+        summary |= evaluation.truth_range_measures(self._truth(self._train), held_truth)
         poll()
         summary |= self._controls(model, measured)
         poll()
         summary |= self._baselines()
         poll()
         summary |= {"held_out_frames": float(self._n_held_out), "dim": float(self._dim)}
+        summary |= {"closed_form": 1.0} if self.closed_form else {}
         code = [self._code(model, y) for y in measured.whole]
         write_embeddings(workdir / "embeddings.npz", code, self._runs, self._is_held_out())
         if self._config.evaluation.plots:
@@ -190,24 +181,51 @@ class MeasuredJob:
         ordered = [name for name in self._runs[0].truth if name in names]
         return [{name: self._runs[p.run].truth[name][p.start : p.stop] for name in ordered} for p in parts]
 
+    def _measures_of(self, train: Codes, held_out: Codes, readout: LinearSFA | None = None) -> dict[str, float]:
+        """The measures of a code of the frames of `_read` and `_held_out`."""
+        return evaluation.code_measures(
+            train,
+            held_out,
+            self._truth(self._read),
+            self._truth(self._held_out),
+            readout=readout,
+            sequences=([part.run for part in self._read], [part.run for part in self._held_out]),
+        )
+
     def _controls(self, model: Model, measured: Measured) -> dict[str, float]:
-        """The two controls, on the longest held-out part."""
-        part = max(self._held_out, key=lambda part: part.stop - part.start)
-        frames = self._frames([part._replace(stop=min(part.stop, part.start + _CONTROL_FRAMES))])[0]
+        """The controls of each feature: its Delta without memory, what is lost then, and its Delta on shuffled frames.
+
+        The first two are of all held-out frames, the last one of the longest part.
+        """
         rank = int(measured.readout.rank)
         if rank == 0:
             return {}
+        y_before = np.concatenate(measured.train).mean(axis=0)
+
+        def ablated(frames: np.ndarray) -> np.ndarray:
+            chunks = [frames[i : i + _CHUNK] for i in range(0, len(frames), _CHUNK)]
+            codes = [model.read_out(model.embed_without_memory(x, y_before)) for x in chunks]
+            return np.concatenate(codes)[:, :rank]
 
         def code(x: jax.Array | np.ndarray) -> jax.Array:
             return jnp.asarray(model(np.asarray(x))[:, :rank])
 
-        key = jax.random.key(self._config.seed)
+        without = [ablated(frames) for frames in self._frames(self._held_out)]
+        held_out = np.concatenate([self._code(model, y)[:, :rank] for y in measured.held_out])
+        part = max(self._held_out, key=lambda part: part.stop - part.start)
+        frames = self._frames([part._replace(stop=min(part.stop, part.start + _CONTROL_FRAMES))])[0]
         n_shuffles = min(_CONTROL_FRAMES // len(frames), 20) or 1
-        shuffled = shuffle_control_delta(code, frames, key, n_shuffles=n_shuffles)
-        ablated = model.embed_without_memory(frames, np.concatenate(measured.train).mean(axis=0))
-        reliance = jax.jit(memory_reliance)(code(frames), jnp.asarray(model.read_out(ablated)[:, :rank]))
-        found = {"shuffle_control_delta": float(shuffled), "memory_reliance": float(reliance)}
-        return {name: value for name, value in found.items() if np.isfinite(value)}
+        shuffled = shuffle_control_delta(code, frames, jax.random.key(self._config.seed), n_shuffles=n_shuffles)
+        found = {
+            "ablated_delta": evaluation.run_deltas(without),
+            "memory_reliance": np.asarray(jax.jit(memory_reliance)(held_out, np.concatenate(without))),
+            "shuffle_control_delta": np.asarray(shuffled),
+        }
+        measures = {f"{name}/{k}": float(value) for name, values in found.items() for k, value in enumerate(values)}
+        for name in ("memory_reliance", "shuffle_control_delta"):
+            if np.isfinite(found[name]).any():
+                measures[name] = float(np.nanmean(found[name]))
+        return {name: value for name, value in measures.items() if np.isfinite(value)}
 
     def _baselines(self) -> dict[str, float]:
         """The measures, on the same frames, of what needs no training or has a closed form, of the same size.
@@ -215,8 +233,7 @@ class MeasuredJob:
         PCA of the pixels; the slowest linear features of many principal components; the slowest quadratic ones of few;
         the untrained model.
         """
-        train, held_out = shorten(self._train, QUICK_FRAMES), self._held_out
-        frames = self._frames(train), self._frames(held_out)
+        frames = self._frames(self._read), self._frames(self._held_out)
         wanted = self._config.evaluation.baselines
         n_scores = _LINEAR_INPUTS if "linear_sfa" in wanted else _QUADRATIC_INPUTS
         scores = evaluation.pca_codes(*frames, max(self._dim, n_scores))
@@ -234,25 +251,14 @@ class MeasuredJob:
             except ValueError as error:  # a run is not lost because its first frames are all the same
                 _log.warning("the baseline %r is left out: %s", name, error)
                 continue
-            found = evaluation.code_measures(y_train, y_held_out, self._truth(train), self._truth(held_out))
+            found = self._measures_of(y_train, y_held_out)
             measures |= {f"baseline/{name}/{measure}": value for measure, value in found.items()}
         return measures
 
 
-def _fewer(parts: Sequence[Part], n_frames: int) -> list[Part]:
-    """The first frames of each part, the same share of all, so many in all."""
-    total = sum(part.stop - part.start for part in parts)
-    if total <= n_frames:
-        return list(parts)
-    share = n_frames / total
-    return [part._replace(stop=part.start + max(2, int(share * (part.stop - part.start)))) for part in parts]
-
-
-def shorten(parts: Sequence[Part], n_frames: int) -> list[Part]:
-    """The first parts, up to a number of frames in all."""
-    short, left = [], n_frames
-    for part in parts:
-        if left >= 2:
-            short.append(part._replace(stop=min(part.stop, part.start + left)))
-            left -= short[-1].stop - short[-1].start
-    return short
+def _thinned(parts: Sequence[Part], most: int, frames: str, what: str) -> list[Part]:
+    """Evenly spaced stretches of parts with very many frames; says how many are taken."""
+    taken, total = thin(parts, most), n_frames_of(parts)
+    if (count := n_frames_of(taken)) < total:
+        _log.info("%s %d of %d %s, in evenly spaced stretches", what, count, total, frames)
+    return taken

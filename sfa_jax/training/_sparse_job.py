@@ -58,8 +58,8 @@ class SparseCodingJob:
         self.n_steps = steps_of(config.train, inputs.sampler)
         self._replaces_until = self._options.pop("replace_steps")
         parts = list(zip(inputs.runs, inputs.splits, strict=True))
-        self._is_held_out = [np.arange(len(run)) >= split.held_out_start for run, split in parts]
-        self._held_out = [run.part(s.held_out_start, len(run)) for run, s in parts if s.held_out_start < len(run)]
+        self._is_held_out = [split.is_held_out(len(run)) for run, split in parts]
+        self._held_out = [run.part(a, b) for run, split in parts for a, b in split.held_out]
         self._measured = self._draw_held_out()
 
     @staticmethod
