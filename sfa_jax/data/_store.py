@@ -32,7 +32,8 @@ class FrameStore:
     """All frames of some runs under one numbering, wherever they lie.
 
     Attributes:
-      lengths: frames of each run.
+      parts: frames of each run.
+      lengths: how many they are.
       shape: `(height, width, channel)` of a frame.
       name: of the first run, and how many follow.
 
@@ -55,7 +56,7 @@ class FrameStore:
                     f"{run.name}: frames of {run.frames.shape[1:]}, but {runs[0].name} has {self.shape}; set "
                                  "data.image_size to bring them to one size")  # fmt: skip
         self.name = runs[0].name + (f" and {len(runs) - 1} more" if len(runs) > 1 else "")
-        self._parts = [run.frames for run in runs]
+        self.parts = [run.frames for run in runs]
         self.lengths = np.array([len(run) for run in runs])
         self._ends = np.cumsum(self.lengths)
 
@@ -73,20 +74,20 @@ class FrameStore:
     @property
     def in_memory(self) -> bool:
         """Whether no part is mapped or read from a file."""
-        return all(isinstance(part, np.ndarray) and not _is_mapped(part) for part in self._parts)
+        return all(isinstance(part, np.ndarray) and not _is_mapped(part) for part in self.parts)
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: of a file that is mapped, its place and not its contents."""
-        parts = [_Mapped.of(part) if _is_mapped(part) else part for part in self._parts]
-        return self.__dict__ | {"_parts": parts}
+        parts = [_Mapped.of(part) if _is_mapped(part) else part for part in self.parts]
+        return self.__dict__ | {"parts": parts}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        parts = [part.array() if isinstance(part, _Mapped) else part for part in state["_parts"]]
-        self.__dict__ |= state | {"_parts": parts}
+        parts = [part.array() if isinstance(part, _Mapped) else part for part in state["parts"]]
+        self.__dict__ |= state | {"parts": parts}
 
     def all(self) -> np.ndarray:
         """Every frame in one array `[n, height, width, channel]`: a copy where there are several runs."""
-        return self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
+        return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
 
     def gather(self, numbers: np.ndarray) -> np.ndarray:
         """Frames `[..., height, width, channel]` of numbers `[...]`."""
@@ -95,7 +96,7 @@ class FrameStore:
         frames = np.empty((len(flat), *self.shape), np.uint8)
         for which in np.unique(run):
             mine = run == which
-            frames[mine] = self._parts[which][flat[mine] - (self._ends[which] - self.lengths[which])]
+            frames[mine] = self.parts[which][flat[mine] - (self._ends[which] - self.lengths[which])]
         return frames.reshape(*np.shape(numbers), *self.shape)
 
 

@@ -10,6 +10,7 @@ from sfa_jax.evaluation._code_plots import plot_interpolations as plot_interpola
 from sfa_jax.evaluation._code_plots import plot_restorations as plot_restorations
 from sfa_jax.evaluation._code_plots import plot_samples as plot_samples
 from sfa_jax.evaluation._code_use import code_use as code_use
+from sfa_jax.evaluation._controls import control_measures as control_measures
 from sfa_jax.evaluation._image_plots import plot_images as plot_images
 from sfa_jax.evaluation._image_plots import plot_masked as plot_masked
 from sfa_jax.evaluation._image_plots import plot_reconstructions as plot_reconstructions
@@ -70,6 +71,7 @@ __all__ = [
     "code_use",
     "coding_measures",
     "conclusion",
+    "control_measures",
     "dct_best_images",
     "dct_images",
     "drawn_by_sinusoids",

@@ -124,7 +124,9 @@ def _image_lines(summary: Summary, prefix: str) -> str:
     """The measures of drawn images, whose names begin with `prefix`."""
     frames = "held-out images" if summary.get("held_out_images", 1) else "training images"
     size = summary[f"{prefix}code_size"]
-    rows = [[f"{frames}, {size:.0f} numbers each", "PSNR", "worst tenth", "SSIM"], ["better", *_HIGHER * 3]]
+    numbers = summary.get(f"{prefix}numbers", size)
+    what = f"{numbers:.0f} numbers each" if numbers == size else f"{numbers:.0f} of {size:.0f} numbers active on each"
+    rows = [[f"{frames}, {what}", "PSNR", "worst tenth", "SSIM"], ["better", *_HIGHER * 3]]
     start = f"{prefix}baseline/"
     drawn = [name for name in summary if name.startswith(start) and name.endswith("/psnr")]
     baselines = dict.fromkeys(name[len(start) :].split("/")[0] for name in drawn)

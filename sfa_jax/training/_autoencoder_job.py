@@ -100,6 +100,16 @@ class AutoencoderJob(ImageJob):
         variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
         return AutoencoderModel(make_plain_autoencoder(config.network), variables, state["readout"], frame_shape)
 
+    def _numbers_of(self, codes: Sequence[np.ndarray]) -> int:
+        if self._network.code != "sparse":
+            return super()._numbers_of(codes)
+        active = np.mean(self._held_out_codes(codes) > 0)
+        return max(1, round(float(active) * self._network.code_size))
+
+    def _held_out_codes(self, codes: Sequence[np.ndarray]) -> np.ndarray:
+        held = np.concatenate([y[kept] for y, kept in zip(codes, self._is_held_out, strict=True)])
+        return held if len(held) else np.concatenate(codes)
+
     @property
     def _loss_name(self) -> str:
         error = "-log p, nats" if self._network.likelihood == "bernoulli" else "squared error"
@@ -150,8 +160,7 @@ class AutoencoderJob(ImageJob):
     def _own_measures(
         self, state: TrainState, model: Any, codes: Sequence[np.ndarray], workdir: Path, poll: Callable[[], None]
     ) -> dict[str, float]:
-        held = np.concatenate([y[kept] for y, kept in zip(codes, self._is_held_out, strict=True)])
-        held = held if len(held) else np.concatenate(codes)
+        held = self._held_out_codes(codes)
         draws = self._every_draw(state, _DRAWS if self._network.code == "gaussian" else 1)
         terms = {name: float(np.concatenate([found[name] for found in draws]).mean()) for name in draws[0]}
         measures = {f"held_out/{name}": value for name, value in terms.items()}

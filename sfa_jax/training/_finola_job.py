@@ -10,7 +10,7 @@ import numpy as np
 from sfa_jax import evaluation, finola
 from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import FinolaAutoencoder, recolour, reconstruction_loss
-from sfa_jax.training._image_job import FIT_IMAGES, ImageJob, ImageModel
+from sfa_jax.training._image_job import WAVE_IMAGES, ImageJob, ImageModel
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import check_baselines
 from sfa_jax.training._options import check_images
@@ -67,7 +67,7 @@ class FinolaJob(ImageJob):
         return "FINOLA" if self._network.generator == "finola" else self._network.generator
 
     def _images_to_begin_at(self) -> np.ndarray | None:
-        return np.concatenate(self._training(FIT_IMAGES)) if self._network.start == "fitted_waves" else None
+        return np.concatenate(self._training(WAVE_IMAGES)) if self._network.start == "fitted_waves" else None
 
     def _held_out_loss(self, state: TrainState, drawn: np.ndarray) -> float:
         del state

@@ -16,10 +16,11 @@ from sfa_jax.data import Batch, evenly_spaced
 from sfa_jax.training._chunks import check_frames, check_rows, in_chunks
 from sfa_jax.training._embeddings import write_embeddings
 from sfa_jax.training._inputs import Inputs
+from sfa_jax.training._parts import fit_images
 from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, new_state
 
 _CHUNK = 64  # images coded at once
-FIT_IMAGES = 20_000  # training images that waves and baselines are fitted to
+WAVE_IMAGES = 20_000  # training images that waves are fitted to
 _MEASURED_BYTES = 256 << 20  # held-out images that are measured; as floats, and drawn, they are eight times as much
 _STATISTICS_IMAGES = 2000  # training images whose codes' moments are taken
 
@@ -120,7 +121,10 @@ class ImageJob:
         summary["parameters"] = float(sum(x.size for x in jax.tree.leaves(state.params)))
         poll()
         drawn: dict[str, Callable[[np.ndarray], np.ndarray]] = {self._name: model.reconstruct}
-        train = np.concatenate(self._training(FIT_IMAGES))
+        codes = [model(run.frames) for run in self._runs]
+        size = self._numbers_of(codes)
+        summary["numbers"] = float(size)
+        train = fit_images(self._store.parts)
         for name in self._config.evaluation.baselines:
             drawn[name] = {
                 "pca": lambda: evaluation.pca_images(train, size),
@@ -130,7 +134,6 @@ class ImageJob:
             found = evaluation.image_measures(drawn[name], self._held_out)
             summary |= {f"baseline/{name}/{measure}": value for measure, value in found.items()}
             poll()
-        codes = [model(run.frames) for run in self._runs]
         write_embeddings(workdir / "embeddings.npz", codes, self._runs, self._is_held_out)
         if self._config.evaluation.plots:
             evaluation.plot_images(workdir / "plots", self._held_out, drawn, records, loss_name=self._loss_name)
@@ -144,6 +147,11 @@ class ImageJob:
     def _readout(self, codes: np.ndarray) -> Readout:
         """What a finished run keeps of the codes `[n, code_size]` of training images."""
         return {"mean": codes.mean(axis=0), "deviation": codes.std(axis=0)}
+
+    def _numbers_of(self, codes: Sequence[np.ndarray]) -> int:
+        """Numbers that an image is coded by, which baselines get as many of."""
+        del codes
+        return self._image_network.code_size
 
     @property
     def _loss_name(self) -> str:

@@ -12,7 +12,7 @@ import optax
 
 from sfa_jax import evaluation
 from sfa_jax._errors import InputError
-from sfa_jax.slowness import LinearSFA, memory_reliance, shuffle_control_delta
+from sfa_jax.slowness import LinearSFA
 from sfa_jax.training._embeddings import write_embeddings
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._parts import Part, n_frames_of, thin
@@ -23,8 +23,6 @@ _log = logging.getLogger("sfa_jax")
 HELD_OUT_FRAMES = 50_000  # measured at most, in evenly spaced stretches
 READ_FRAMES = 100_000  # training frames that readouts and baselines are fitted on at most, in evenly spaced stretches
 QUICK_FRAMES = 20_000  # training frames of a measure taken during training
-_CONTROL_FRAMES = 4_000  # frames that the shuffle control runs on, counted over all orders
-_CHUNK = 512  # frames embedded at once without memory
 _LINEAR_INPUTS, _QUADRATIC_INPUTS = 128, 32  # principal components that closed-form slow features are made of
 
 Codes = Sequence[np.ndarray]
@@ -193,39 +191,18 @@ class MeasuredJob:
         )
 
     def _controls(self, model: Model, measured: Measured) -> dict[str, float]:
-        """The controls of each feature: its Delta without memory, what is lost then, and its Delta on shuffled frames.
-
-        The first two are of all held-out frames, the last one of the longest part.
-        """
+        """The controls of each feature on the held-out frames."""
         rank = int(measured.readout.rank)
         if rank == 0:
             return {}
         y_before = np.concatenate(measured.train).mean(axis=0)
-
-        def ablated(frames: np.ndarray) -> np.ndarray:
-            chunks = [frames[i : i + _CHUNK] for i in range(0, len(frames), _CHUNK)]
-            codes = [model.read_out(model.embed_without_memory(x, y_before)) for x in chunks]
-            return np.concatenate(codes)[:, :rank]
-
-        def code(x: jax.Array | np.ndarray) -> jax.Array:
-            return jnp.asarray(model(np.asarray(x))[:, :rank])
-
-        without = [ablated(frames) for frames in self._frames(self._held_out)]
-        held_out = np.concatenate([self._code(model, y)[:, :rank] for y in measured.held_out])
-        part = max(self._held_out, key=lambda part: part.stop - part.start)
-        frames = self._frames([part._replace(stop=min(part.stop, part.start + _CONTROL_FRAMES))])[0]
-        n_shuffles = min(_CONTROL_FRAMES // len(frames), 20) or 1
-        shuffled = shuffle_control_delta(code, frames, jax.random.key(self._config.seed), n_shuffles=n_shuffles)
-        found = {
-            "ablated_delta": evaluation.run_deltas(without),
-            "memory_reliance": np.asarray(jax.jit(memory_reliance)(held_out, np.concatenate(without))),
-            "shuffle_control_delta": np.asarray(shuffled),
-        }
-        measures = {f"{name}/{k}": float(value) for name, values in found.items() for k, value in enumerate(values)}
-        for name in ("memory_reliance", "shuffle_control_delta"):
-            if np.isfinite(found[name]).any():
-                measures[name] = float(np.nanmean(found[name]))
-        return {name: value for name, value in measures.items() if np.isfinite(value)}
+        return evaluation.control_measures(
+            lambda frames: model(frames)[:, :rank],
+            lambda frames: model.read_out(model.embed_without_memory(frames, y_before))[:, :rank],
+            self._frames(self._held_out),
+            [self._code(model, y)[:, :rank] for y in measured.held_out],
+            key=jax.random.key(self._config.seed),
+        )
 
     def _baselines(self) -> dict[str, float]:
         """The measures, on the same frames, of what needs no training or has a closed form, of the same size.

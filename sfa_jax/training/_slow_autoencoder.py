@@ -18,12 +18,13 @@ from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import Measured, Readout
 from sfa_jax.training._model import SlowModel, make_network
 from sfa_jax.training._options import check_drawing
+from sfa_jax.training._parts import fit_images
 from sfa_jax.training._slow_network import SlowNetworkJob
 from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_wave_optimizer, new_state
 
 _CHUNK = 64  # frames drawn at once
 _MEASURED = 512  # held-out frames that are drawn
-_FIT_FRAMES = 6000  # training frames that the baseline is found on
+_WAVE_FRAMES = 6000  # training frames that the waves are fitted to
 _TRAVERSED = 4  # slowest features
 _VALUES = np.linspace(-2, 2, 7)  # standard deviations
 
@@ -101,7 +102,10 @@ class SlowAutoencoderJob(SlowNetworkJob):
         summary = super().finish(state, measured, workdir, records, poll)
         poll()
         model, frames, size = self._model(state), self._held_out_frames(), self._autoencoder.code_size
-        drawn = {"slow code": model.reconstruct, "pca": evaluation.pca_images(self._training_frames(), size)}
+        drawn = {
+            "slow code": model.reconstruct,
+            "pca": evaluation.pca_images(fit_images(self._frames(self._train)), size),
+        }
         summary |= {
             f"drawn/{name}": value for name, value in evaluation.image_measures(drawn["slow code"], frames).items()
         }
@@ -119,7 +123,7 @@ class SlowAutoencoderJob(SlowNetworkJob):
         return summary
 
     def _training_frames(self) -> np.ndarray:
-        return evenly_spaced(self._frames(self._train), _FIT_FRAMES)
+        return evenly_spaced(self._frames(self._train), _WAVE_FRAMES)
 
     def _held_out_frames(self) -> np.ndarray:
         return evenly_spaced(self._frames(self._held_out), _MEASURED)

@@ -11,17 +11,17 @@ import numpy as np
 from sfa_jax import evaluation
 from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import VideoAutoencoder, as_float
-from sfa_jax.data import Batch, evenly_spaced
+from sfa_jax.data import Batch
 from sfa_jax.training._chunks import check_frames, in_chunks
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import Measured, MeasuredJob, Readout, check_baselines
 from sfa_jax.training._options import check_video
+from sfa_jax.training._parts import fit_images
 from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, make_optimizer, steps_of
 
 _CHUNK = 128  # frames encoded at once
 _CLIPS = 16  # clips drawn at once
 _MEASURED = 256  # held-out clips that are drawn, at most
-_FIT_FRAMES = 6000  # training frames that the baseline is found on
 
 _MEAN_CHUNK = 1024  # frames in memory at once
 
@@ -113,7 +113,7 @@ class VideoAutoencoderJob(MeasuredJob):
         clips = self._held_out_clips()
         true, shape = clips / np.float32(255), self._frame_shape
         drawn, future = self._drawn(self._model(state), clips)
-        pca = evaluation.pca_images(evenly_spaced(self._frames(self._train), _FIT_FRAMES), self._dim)
+        pca = evaluation.pca_images(fit_images(self._frames(self._train)), self._dim)
         flat = clips[:, : self._context].reshape(-1, *shape)
         for prefix, pictures in (("", drawn.reshape(-1, *shape)), ("baseline/pca/", pca(flat))):
             found = {

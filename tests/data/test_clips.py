@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sfa_jax._errors import InputError
-from sfa_jax.data import ClipSampler, FrameStore, Run, split_run
+from sfa_jax.data import ClipSampler, FrameStore, Run
 
 LENGTHS = (23, 7, 12)
 
@@ -122,31 +122,6 @@ def test_short_data_make_a_smaller_batch(caplog):
     sampler = ClipSampler((5,), clip_length=2, batch_size=128)
     assert sampler.batch_size == 4
     assert "so a batch holds 4 of them instead of 128" in caplog.text
-
-
-def test_split():
-    assert split_run(1000, holdout=0.2, gap=0.02) == (780, 800)
-    assert split_run(5, holdout=0.2, gap=0.0) == (5, 5)
-    assert split_run(24, holdout=0.2, gap=0.02) == (18, 19)
-    assert split_run(1000, holdout=0, gap=0.02) == (1000, 1000)
-    assert split_run(100, holdout=0.99, gap=0) == (100, 100)
-
-
-@pytest.mark.parametrize(
-    ("shares", "message"),
-    [
-        ({"holdout": 1.0}, r"evaluation.holdout: expected a number in \[0, 1\), a share of each run, got 1.0"),
-        ({"holdout": -0.1}, r"evaluation.holdout: .*got -0.1"),
-        ({"holdout": np.nan}, r"evaluation.holdout: .*got nan"),
-        ({"holdout": "0.2"}, r"evaluation.holdout: .*got '0.2'"),
-        ({"gap": 0.8}, r"evaluation.gap: expected a number in \[0, 0.8\), .*below 1 - evaluation.holdout, got 0.8"),
-        ({"gap": -0.1}, r"evaluation.gap: .*got -0.1"),
-        ({"gap": np.nan}, r"evaluation.gap: .*got nan"),
-    ],
-)
-def test_shares_out_of_range(shares, message):
-    with pytest.raises(InputError, match=message):
-        split_run(10, **{"holdout": 0.2, "gap": 0.0, **shares})
 
 
 def test_frame_store(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from configs import finetune
 from sfa_jax import evaluation
 from sfa_jax._errors import InputError
-from sfa_jax.data import Run, Split
+from sfa_jax.data import Run, Split, train_all
 from sfa_jax.training import restore_model, train_and_evaluate
 from sfa_jax.training._labels import by_class
 
@@ -21,7 +21,7 @@ def images(labels, seed=0, **options):
 
 def test_labels_by_class():
     runs = [images([3, 7, 3, 7, 7, 3, 7]), images([7, 3, 3, 7, 3, 3], seed=1)]
-    splits = [Split(5, 6), Split(4, 6)]
+    splits = [Split(((0, 5),), ((6, 7),)), Split(((0, 4),), ())]
     made = by_class(runs, splits, per_class=2)
     assert [run.name for run in made] == ["class 3", "class 7", "run 0"]
     assert [run.held_out for run in made] == [False, False, True]
@@ -53,7 +53,7 @@ def test_labels_by_class():
     ],
 )
 def test_labels_that_do_not_fit(runs, options, message):
-    splits = [Split(len(run), len(run)) if message[:4] != "run " else Split(2, 2) for run in runs]
+    splits = [train_all(len(run)) if message[:4] != "run " else Split(((0, 2),), ((2, 3),)) for run in runs]
     with pytest.raises(InputError, match=message):
         by_class(runs, splits, **options)
 

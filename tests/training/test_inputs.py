@@ -6,8 +6,9 @@ import pytest
 from sfa_jax._errors import InputError
 from sfa_jax.data import Run
 from sfa_jax.training import _inputs
-from sfa_jax.training._inputs import load_inputs, split_runs
-from sfa_jax.training._measured_job import MeasuredJob, Part
+from sfa_jax.training._inputs import load_inputs
+from sfa_jax.training._measured_job import MeasuredJob
+from sfa_jax.training._parts import Part, n_frames_of, thin
 
 
 def images(level, n, held_out):
@@ -33,7 +34,7 @@ def loads(tiny_config, tmp_path, monkeypatch):
 def test_held_out_by_image(loads):
     config, inputs = loads(images(1, 5, True), images(2, 6, False), images(3, 7, True), images(4, 8, False))
     assert [len(run) for run in inputs.runs] == [5, 6, 7, 8]
-    assert inputs.splits == [(0, 0), (6, 6), (0, 0), (8, 8)]
+    assert [split.train for split in inputs.splits] == [(), ((0, 6),), (), ((0, 8),)]
     assert inputs.store.lengths.tolist() == [6, 8]
     assert set(inputs.store.all()[:, 1, 1, 1].tolist()) == {2, 4}
     assert inputs.sampler.steps_per_epoch == 14 // 4
@@ -52,8 +53,27 @@ def test_nothing_held_out(loads, caplog):
     assert not np.concatenate(job._is_held_out()).any()
 
 
-def test_the_last_part_of_each_run_where_nothing_is_said():
-    assert split_runs([images(1, 100, None), images(2, 50, None)], holdout=0.2, gap=0.1) == [(70, 80), (35, 40)]
+def test_parts_by_the_config_where_nothing_is_said(loads):
+    runs = images(1, 100, None), images(2, 50, None)
+    _, inputs = loads(*runs, **{"evaluation.holdout": 0.2, "evaluation.gap": 0.1})
+    assert inputs.splits == [(((0, 70),), ((80, 100),)), (((0, 35),), ((40, 50),))]
+    config, inputs = loads(*runs, **{"evaluation.holdout_by": "sequence"})
+    assert [split.n_held_out for split in inputs.splits] == [0, 50]
+    config, inputs = loads(*runs, **{"evaluation.holdout_by": "blocks", "evaluation.n_blocks": 2})
+    assert inputs.store.lengths.tolist() == [stop - start for split in inputs.splits for start, stop in split.train]
+    assert len(MeasuredJob(config, inputs, dim=2)._held_out) == 4
+
+
+def test_thin():
+    parts = [Part(0, 10, 20_010), Part(1, 0, 30_000), Part(1, 40_000, 40_002)]
+    assert thin(parts, 60_000) == parts
+    taken = thin(parts, 10_000)
+    assert n_frames_of(taken) == 10_000
+    assert all(0 < part.stop - part.start <= 1000 for part in taken)
+    assert {part.run for part in taken} == {0, 1}
+    middles = [part.start + (0 if part.run == 0 else 20_000) for part in taken]
+    assert np.diff(middles).max() <= 5_100
+    assert n_frames_of(thin(parts, 10)) == 10
 
 
 def test_held_out_parts_stay_what_they_are():
