@@ -11,6 +11,7 @@ with the same flags and
 
 import datetime
 import logging
+import sys
 from pathlib import Path
 
 from absl import app, flags
@@ -37,7 +38,6 @@ def main(argv: list[str]) -> None:
 
 
 def _train() -> None:
-    from sfa_jax import evaluation
     from sfa_jax.training import JobFlags, join, train_and_evaluate
 
     job = (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID, _DISTRIBUTED, _JOIN_TIMEOUT)
@@ -46,12 +46,18 @@ def _train() -> None:
     new = f"runs/{config.name}/{datetime.datetime.now():%Y%m%d-%H%M%S}"
     workdir = Path(processes.share(lambda: _WORKDIR.value or new))
     logging.getLogger("sfa_jax").info("workdir: %s", workdir)
-    summary = train_and_evaluate(config, workdir)
+    train_and_evaluate(config, workdir, report=_report)
     if processes.first:
-        print(evaluation.table(summary))
-        for sentence in evaluation.conclusion(summary, int(summary.get("dim", 0))):
-            print(sentence)
         print(f"summary, checkpoints, embeddings and plots are in {workdir}")
+
+
+def _report(summary: dict[str, float]) -> None:
+    from sfa_jax import evaluation
+
+    print(evaluation.table(summary))
+    for sentence in evaluation.conclusion(summary, int(summary.get("dim", 0))):
+        print(sentence)
+    sys.stdout.flush()  # pictures take their time
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from sfa_jax._errors import InputError
 
 _IMAGES = 60
 _CLIPS = 3  # drawn; of each run's held-out frames as many as fit are written
-_IMAGES, _MOST_CLIPS = 1000, 512  # of the held-out ones
+_HELD_OUT, _MOST_CLIPS = 1000, 512  # held-out images and clips that are read, at most
 
 
 def generate(workdir: str | Path, output: str | Path | None = None, *, n: int | None = None, seed: int = 0) -> None:
@@ -59,14 +59,21 @@ def generate(workdir: str | Path, output: str | Path | None = None, *, n: int | 
 
 
 def _images(model: Any, config: Any, folder: Path, n: int, seed: int) -> None:
+    from sfa_jax import evaluation
     from sfa_jax.data import evenly_spaced
     from sfa_jax.training import held_out_frames
     from sfa_jax.training._embeddings import write_arrays
 
     codes = model.sample(n, seed=seed)
     write_arrays(folder / "samples.npz", {"codes": codes, "images": _bytes(model.decode(codes))})
-    model.plot_samples(folder, n=n, seed=seed)
-    model.plot_interpolations(folder, evenly_spaced(held_out_frames(config), _IMAGES))
+    held_out = evenly_spaced(held_out_frames(config), _HELD_OUT)
+    evaluation.draw_pictures(
+        folder,
+        [
+            evaluation.Picture("samples.png", lambda folder: model.plot_samples(folder, n=n, seed=seed)),
+            evaluation.Picture("interpolations.png", lambda folder: model.plot_interpolations(folder, held_out)),
+        ],
+    )
     logging.getLogger("sfa_jax").info("%d images, and interpolations between held-out ones: %s", n, folder)
 
 
@@ -89,7 +96,14 @@ def _clips(model: Any, config: Any, folder: Path, n: int) -> None:
     write_arrays(folder / "clips.npz", {"seen": seen, "continued": _bytes(continued), "true": true})
     shown = np.linspace(0, len(every) - 1, min(_CLIPS, len(every))).astype(int)
     drawn = np.concatenate([np.clip(model.reconstruct(seen[shown]), 0, 1), continued[shown]], axis=1)
-    evaluation.plot_clips(folder, every[shown] / np.float32(255), drawn, n_seen)
+    films = every[shown] / np.float32(255), drawn
+    evaluation.draw_pictures(
+        folder,
+        [
+            evaluation.Picture("clips.png", lambda folder: evaluation.plot_clips(folder, *films, n_seen)),
+            evaluation.Picture("clips.gif", lambda folder: evaluation.plot_film(folder, *films)),
+        ],
+    )
     logging.getLogger("sfa_jax").info("%d held-out clips, each gone on with for %d frames: %s", len(every), n, folder)
 
 

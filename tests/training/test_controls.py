@@ -10,9 +10,9 @@ import pytest
 from configs import sfa_gen
 from sfa_jax import training
 from sfa_jax.data import Batch
-from sfa_jax.evaluation import code_measures, verdicts
+from sfa_jax.evaluation import code_measures, control_measures, verdicts
 from sfa_jax.nets import SlowNetwork
-from sfa_jax.slowness import memory_reliance, sfa_loss, sfa_weights, shuffle_control_delta
+from sfa_jax.slowness import sfa_loss, sfa_weights
 
 DIM, PAIRS, SHAPE = 8, 256, (16, 16, 1)
 
@@ -59,10 +59,11 @@ def control(network, variables):
     readout = {"mean": np.zeros(DIM), "matrix": np.eye(DIM)}
     model = training.SlowModel(network, variables, readout, SHAPE)
     y = model.embed(frames)
-    shuffled = shuffle_control_delta(lambda x: jnp.asarray(model.embed(np.asarray(x))), frames, jax.random.key(4))
-    reliance = jax.jit(memory_reliance)(y, model.embed_without_memory(frames, y.mean(axis=0)))
     measures = code_measures([y[:1000]], [y[1000:]], [{}], [{}])
-    return measures | {"shuffle_control_delta": float(shuffled), "memory_reliance": float(reliance)}
+    before = y.mean(axis=0)
+    return measures | control_measures(
+        model, lambda x: model.embed_without_memory(x, before), [frames], [y], key=jax.random.key(4)
+    )
 
 
 def test_noise_costs_a_memoryless_network_one():
