@@ -125,9 +125,13 @@ def split_runs(runs: Sequence[Run], evaluation: Any) -> list[Split]:
     """
     said = [run for run in runs if run.held_out is not None]
     if not said:
-        options = {"by": evaluation.get("holdout_by", "time"), "n_blocks": evaluation.get("n_blocks", 5)}
-        lengths = [len(run) for run in runs]
-        return split_sequences(lengths, holdout=evaluation.holdout, gap=evaluation.gap, **options)
+        return split_sequences(
+            [len(run) for run in runs],
+            holdout=evaluation.holdout,
+            gap=evaluation.gap,
+            by=evaluation.holdout_by,
+            n_blocks=evaluation.n_blocks,
+        )
     if len(said) < len(runs):
         silent = next(run for run in runs if run.held_out is None)
         raise InputError(

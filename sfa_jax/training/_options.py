@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sfa_jax._errors import InputError
+from sfa_jax.data import HOLDOUTS
 
 
 class _Range(NamedTuple):
@@ -32,6 +33,8 @@ _COMMON = {
     "data.memory_limit_gb": _NOT_NEGATIVE,
     "data.workers": _COUNT_OR_0,
     "data.timeout": _POSITIVE,
+    "evaluation.holdout_by": _Range(f"one of {HOLDOUTS}", lambda x: x in HOLDOUTS),
+    "evaluation.n_blocks": _COUNT,
 }
 _TRAINING = {
     "train.steps": _COUNT_OR_0,
