@@ -30,7 +30,10 @@ LAYERS = (
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--narrow", action="store_true", help="through 60 degrees instead of 300")
-    config = sfa.get_config("narrow" if parser.parse_args().narrow else "")
+    parser.add_argument("--seed", type=int, default=0, help="of the room and the walk through it")
+    arguments = parser.parse_args()
+    config = sfa.get_config("narrow" if arguments.narrow else "")
+    config.data.room.seed = arguments.seed
     (run,) = training.load_runs(config.data)
     (split,) = data.split_sequences([len(run)], holdout=config.evaluation.holdout, gap=config.evaluation.gap)
     parts = slice(*split.train[0]), slice(*split.held_out[0])

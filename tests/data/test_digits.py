@@ -41,9 +41,18 @@ def test_sizes_and_fewer():
     assert data.digits(image_size=0)[0].frames.shape[1:] == (28, 28, 1)
 
 
+def test_folds_hold_out_each_digit_once(runs):
+    held_out = [data.digits(fold=fold)[1].frame_index for fold in range(5)]
+    assert set(held_out[0]) == set(runs[1].frame_index)
+    assert len(set(np.concatenate(held_out))) == 5000
+    train, _ = data.digits(fold=2)
+    assert not set(train.frame_index) & set(held_out[2])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"fold": 5}, "digits.fold: expected less than 5"),
         ({"n_train": 0}, "digits.n_train: expected a whole number"),
         ({"n_held_out": 101}, "expected at most 500 together"),
         ({"size": 3}, "digits options: .*unexpected keyword argument"),
