@@ -17,7 +17,7 @@ class Run:
       frame_index: int64 `[time]`, the number of each frame in its file or folder, counted from 0 before any stride.
       truth: known latent variables of the scene, name -> float32 `[time]`; empty where nothing is known.
       held_out: True or False where the source says which images are held out: the whole run is, or is trained on. None:
-        the last part of each run is, see `split_run`.
+        the last part of each run is, see `split_sequences`.
     """
 
     frames: np.ndarray

@@ -29,7 +29,7 @@ class TfdsOptions(NamedTuple):
       data_dir: where a set that is given by its name lies; TFDS's own folder by default.
       split: name or slice of what is trained on; "train" by default.
       held_out: of what is held out; by default "validation", else "test", else of single images the last tenth of
-        `split`, and of video the last part of each run (`split_run`). "none" holds nothing out.
+        `split`, and of video the last part of each run (`split_sequences`). "none" holds nothing out.
       frames, label, run, frame_index: features that hold the frames, the class, the run that a frame is of, and the
         number of a frame in its run. "none" for none.
       truth: features whose numbers become truth; ("none",) for none.
