@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sfa_jax._errors import InputError
+from sfa_jax._folders import as_path
 from sfa_jax.data._cuts import CutFinder
 from sfa_jax.data._progress import Progress
 from sfa_jax.data._runs import Run
@@ -55,11 +56,11 @@ class Entry(NamedTuple):
 def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """`cache_dir`, else `$SFA_JAX_CACHE`, else `$XDG_CACHE_HOME/sfa_jax`, else `~/.cache/sfa_jax`."""
     if cache_dir:
-        return pathlib.Path(cache_dir).expanduser().absolute()
+        return as_path(cache_dir, "cache_dir")
     if os.environ.get("SFA_JAX_CACHE"):
-        return pathlib.Path(os.environ["SFA_JAX_CACHE"]).expanduser().absolute()
+        return as_path(os.environ["SFA_JAX_CACHE"], "SFA_JAX_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
-    return pathlib.Path(base).expanduser().absolute() / "sfa_jax"
+    return as_path(base, "XDG_CACHE_HOME") / "sfa_jax"
 
 
 def available_memory() -> int:
