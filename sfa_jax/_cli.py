@@ -13,6 +13,7 @@ from pathlib import Path
 import absl.logging
 
 from sfa_jax._errors import InputError
+from sfa_jax._folders import is_utf8
 
 
 def run(main: Callable[[], None]) -> None:
@@ -171,5 +172,9 @@ def _use_compilation_cache() -> None:
     from sfa_jax.data import cache_root
 
     if jax.config.values["jax_compilation_cache_dir"] is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_root() / "compiled"))
+        folder = cache_root() / "compiled"
+        if not is_utf8(folder):
+            logging.getLogger("sfa_jax").info("compiled programs are not kept: the name of %s is not UTF-8", folder)
+            return
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

@@ -75,6 +75,15 @@ def as_path(given: Any, name: str) -> Path:
     return path
 
 
+def is_utf8(path: Path) -> bool:
+    """Says whether libraries in other languages, which take nothing else, can be given a path."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def hold_folder(folder: Path, name: str) -> Iterator[None]:
     """Makes the folder, and keeps other processes out of it while inside.
