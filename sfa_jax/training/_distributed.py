@@ -95,7 +95,7 @@ def _check(job: JobFlags) -> None:
 
 
 def _split(coordinator: str) -> tuple[str, int]:
-    """Host, without the brackets of an IPv6 address, and port."""
+    """Splits an address into the host, without the brackets of IPv6, and the port."""
     host, _, port = coordinator.rpartition(":")
     in_brackets = host.startswith("[") and host.endswith("]")
     host = host[1:-1] if in_brackets else host
