@@ -17,6 +17,7 @@ import numpy as np
 
 from sfa_jax import _cli
 from sfa_jax._errors import InputError
+from sfa_jax._folders import as_path
 
 _IMAGES = 60
 _CLIPS = 3  # drawn; of each run's held-out frames as many as fit are written
@@ -41,14 +42,15 @@ def generate(workdir: str | Path, output: str | Path | None = None, *, n: int | 
         raise InputError(f"--n: expected at least 1, got {n}")
     if not 0 <= seed < 2**32:
         raise InputError(f"--seed: expected 0 to 2^32 - 1, got {seed}")
+    workdir = as_path(workdir, "WORKDIR")
+    folder = workdir / "generated" if output is None else as_path(output, "--output")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--output: expected a folder, got the file {folder}")
     model, config = restore_run(workdir)
     if not isinstance(model, AutoencoderModel | VideoModel):
         raise InputError(
             f"{workdir}: expected a run of the job 'autoencoder' or 'video_autoencoder', got one of {config.job!r}"
         )
-    folder = Path(output) if output is not None else Path(workdir) / "generated"
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output: expected a folder, got the file {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, AutoencoderModel):
         _images(model, config, folder, n or _IMAGES, seed)

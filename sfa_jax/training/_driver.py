@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from sfa_jax._errors import InputError
-from sfa_jax._folders import write_json
+from sfa_jax._folders import as_path, write_json
+from sfa_jax._fork import check_not_forked
 from sfa_jax.data import Batch
 from sfa_jax.training._agreement import agree_on_frames, check_same_config
 from sfa_jax.training._checkpoints import Checkpoints
@@ -32,6 +33,7 @@ from sfa_jax.training._inputs import Inputs, load_inputs
 from sfa_jax.training._jobs import job_of
 from sfa_jax.training._mesh import Devices, local
 from sfa_jax.training._metrics import MetricsFile, mean_rate
+from sfa_jax.training._plain_path import plain_path
 from sfa_jax.training._pretrained import with_pretrained_network
 from sfa_jax.training._processes import Processes
 from sfa_jax.training._progress import Progress
@@ -98,15 +100,17 @@ def train_and_evaluate(
       PeerError: another process has failed.
       DivergedError: training met a value that is not finite.
       Stopped: a signal asked for the end; the state is saved.
+      RuntimeError: this process was forked from one that has used jax.
     """
-    workdir = Path(workdir)
+    check_not_forked()
+    workdir = as_path(workdir, "--workdir")
     with StopSignals() as signals, Processes(signals) as processes:  # first, so that what fails in one ends all
         check_same_config(config, processes)
         kind = job_of(config)
         config = with_pretrained_network(config)
         kind.check(config)
         check_same_config(config, processes)  # each has read the pretrained one by itself
-        with hold_together(workdir, processes):
+        with hold_together(workdir, processes), plain_path(workdir):
             processes.share(lambda: check_config_file(workdir))
             inputs = load_inputs(config)
             in_memory = agree_on_frames(inputs, processes)  # all have come here before a collective waits for them
