@@ -6,34 +6,37 @@ convolves on one thread. The CPU form here writes the convolution as a product o
 by memory rather than arithmetic:
 
 - Frames go through in chunks whose patches fit in the cache; the backward pass builds the patches again.
-- The normalisation and ReLU of one layer happen while the next one reads its input, so no layer stores more than its
+- The normalization and ReLU of one layer happen while the next one reads its input, so no layer stores more than its
   raw convolution. `conv_moments` is that unit: (previous affine map, ReLU) -> convolution -> moments of the result.
+- Derivatives are one rule, forward (`custom_jvp`): its map of tangents is linear and rematerialized, so that what JAX
+  makes of it by transposition is the backward pass, and derivatives of all kinds and orders follow.
 
 The geometry is in `_patches`, the chunks in `_chunked`, the elementwise ends in `_normalise`.
 
-Images are NHWC. Integer images hold 0..255 and are divided by 255; every other input is taken as it is.
+Images are NHWC: uint8 in 0..255, which is divided by 255, or floating point, which is taken as it is. Products have the
+precision that is JAX's default for the device (on GPUs TF32): these are layers in training, not results.
 """
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 
 from sfa_jax._errors import InputError
-from sfa_jax.nets._chunked import backward_chunked, forward_chunked
-from sfa_jax.nets._devices import on_every_device, on_own_samples, total
+from sfa_jax.nets._chunked import forward_chunked, tangents_chunked
 from sfa_jax.nets._normalise import (
     Affine,
     activate,
-    activate_backward,
+    activate_tangent,
     frame_moments,
-    is_image,
+    moment_tangents,
     pool_moments,
-    through_moments,
     to_unit,
+    without_nan,
 )
 
 
@@ -55,7 +58,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, *, stride: int = 2) -> jax.Array:
     z[n, i, j] = sum_{r, s} x[n, stride i + r - k//2, stride j + s - k//2] @ kernel[r, s]
 
     Args:
-      x: frames, `[n, height, width, c_in]`; float, or integer in 0..255 (divided by 255).
+      x: frames, `[n, height, width, c_in]`; floating point, or uint8 (divided by 255).
       kernel: `[k, k, c_in, c_out]`, k odd.
       stride: step between output positions, in pixels.
 
@@ -63,7 +66,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, *, stride: int = 2) -> jax.Array:
       `[n, ceil(height / stride), ceil(width / stride), c_out]`, in the kernel's dtype.
 
     Raises:
-      InputError: for shapes that do not fit each other.
+      InputError: for shapes that do not fit each other, or x of another type.
     """
     check(x, kernel)
     return _conv_moments(stride, x, None, kernel, None)[0]  # XLA drops the moments nobody reads
@@ -85,11 +88,11 @@ def conv_moments(
       x: frames or the previous layer's raw convolution, `[n, height, width, c_in]`.
       kernel: `[k, k, c_in, c_out]`, k odd.
       affine: `(gain, offset)`, each `[c_in]`, or None to convolve x itself.
-      weight: `[n]` in {0, 1}; frames of weight 0 are left out of the moments. None counts all. Has no gradient.
+      weight: `[n]` in {0, 1}; frames of weight 0 are left out of the moments. None counts all. Has no derivative.
       stride: step between output positions, in pixels.
 
     Returns:
-      z `[n, height', width', c_out]`, mean `[c_out]` and biased variance `[c_out]`. All three carry gradients.
+      z `[n, height', width', c_out]`, mean `[c_out]` and biased variance `[c_out]`. All three have derivatives.
 
     Raises:
       InputError: for shapes that do not fit each other.
@@ -97,7 +100,8 @@ def conv_moments(
     check(x, kernel)
     if weight is not None and weight.shape != x.shape[:1]:
         raise InputError(f"weight must be one number a frame, shape {x.shape[:1]}, not {weight.shape}.")
-    return _conv_moments(stride, x, affine, kernel, weight)
+    z, _, mean, var = _conv_moments(stride, x, affine, kernel, weight)
+    return z, mean, var
 
 
 def conv_norm_relu_stack(
@@ -112,46 +116,28 @@ def conv_norm_relu_stack(
     y = relu((z - mean) / sqrt(var + epsilon) * scale + bias),  z = conv2d(y of the previous block)
 
     Args:
-      x: frames, `[n, height, width, c_in]`; float, or integer in 0..255 (divided by 255).
+      x: frames, `[n, height, width, c_in]`; floating point, or uint8 (divided by 255).
       blocks: parameters, first block first.
-      weight: `[n]` in {0, 1}; frames of weight 0 are left out of the moments. None counts all.
+      weight: `[n]` in {0, 1}; frames of weight 0 are left out of the moments, and what is not finite in them is taken
+        as 0. None counts all. Has no derivative.
       epsilon: added to the variance.
 
     Returns:
       y of the last block `[n, height', width', c_out]`, and `(mean, var)` of each block, `[c_out]` each, for running
-      averages (variance biased; without gradient).
+      averages (variance biased; without derivatives).
 
     Raises:
       InputError: for shapes that do not fit each other.
     """
     if not blocks:
         raise InputError("blocks is empty: give at least one ConvBlock.")
+    x = without_nan(x, weight)
     affine, moments = None, []
     for kernel, scale, bias in blocks:
         x, mean, var = conv_moments(x, kernel, affine=affine, weight=weight)
         affine = fold(scale, bias, mean, var, epsilon)
         moments.append((lax.stop_gradient(mean), lax.stop_gradient(var)))
-    return _activate(x, affine), moments
-
-
-@jax.custom_vjp
-def _activate(x: jax.Array, affine: Affine) -> jax.Array:
-    return activate(x, affine, x.dtype)
-
-
-def _activate_fwd(x: jax.Array, affine: Affine) -> tuple[jax.Array, tuple]:
-    y = _activate(x, affine)
-    return y, (x, affine, y)
-
-
-def _activate_bwd(residuals: tuple, dy: jax.Array) -> tuple:
-    x, affine, y = residuals
-    own = on_own_samples(lambda samples, affine: activate_backward(samples[0], affine, *samples[1:]), len(x))
-    dx, daffines = own((x, y, dy), affine)
-    return dx, jax.tree.map(on_every_device(total), daffines)
-
-
-_activate.defvjp(_activate_fwd, _activate_bwd)
+    return activate(x, affine, x.dtype), moments
 
 
 def conv_norm_relu(
@@ -184,7 +170,7 @@ def conv_affine_relu(
     y = relu((conv2d(x) - mean) / sqrt(var + epsilon) * scale + bias)
 
     Args:
-      x: frames, `[n, height, width, c_in]`; float, or integer in 0..255 (divided by 255).
+      x: frames, `[n, height, width, c_in]`; floating point, or uint8 (divided by 255).
       kernel: `[k, k, c_in, c_out]`, k odd.
       scale, bias, mean, var: `[c_out]`.
       epsilon: added to the variance.
@@ -201,6 +187,11 @@ def conv_affine_relu(
 def check(x: jax.Array, kernel: jax.Array) -> None:
     if kernel.ndim != 4 or kernel.shape[0] != kernel.shape[1] or kernel.shape[0] % 2 == 0:
         raise InputError(f"kernel must be [k, k, c_in, c_out] with one odd k, not {kernel.shape}.")
+    if x.dtype != jnp.uint8 and not jnp.issubdtype(x.dtype, jnp.floating):
+        raise InputError(
+            f"x must be uint8 in 0..255, which is divided by 255, or floating point, not {x.dtype}. Convert it: other "
+            "integers say nothing of their range."
+        )
     if x.ndim != 4 or x.shape[3] != kernel.shape[2] or x.shape[0] == 0:
         raise InputError(
             f"x must be [n, height, width, {kernel.shape[2]}] with n >= 1, to fit the kernel {kernel.shape}, "
@@ -223,52 +214,31 @@ def _plain_conv(stride: int, y: jax.Array, kernel: jax.Array) -> jax.Array:
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _conv_moments(
     stride: int, x: jax.Array, affine: Affine, kernel: jax.Array, weight: jax.Array | None
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return _conv_moments_fwd(stride, x, affine, kernel, weight)[0]
-
-
-def _conv_moments_fwd(
-    stride: int, x: jax.Array, affine: Affine, kernel: jax.Array, weight: jax.Array | None
-) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple]:
-    z, count, mean, var = forward(stride, x, affine, kernel, weight)
-    return (z, mean, var), (x, affine, kernel, weight, z, mean, count)
-
-
-def _conv_moments_bwd(stride: int, residuals: tuple, cotangents: tuple[jax.Array, jax.Array, jax.Array]) -> tuple:
-    x, affine, kernel, weight, z, mean, count = residuals
-    dz, dmean, dvar = cotangents
-    moments = mean, dmean / count, 2 * dvar / count
-    gradients = backward(stride, x, affine, kernel, weight, z, dz, moments)
-    return *gradients, None if weight is None else jnp.zeros_like(weight)
-
-
-_conv_moments.defvjp(_conv_moments_fwd, _conv_moments_bwd)
-
-
-def forward(
-    stride: int, x: jax.Array, affine: Affine, kernel: jax.Array, weight: jax.Array | None
 ) -> tuple[jax.Array, ...]:
-    """z, and its count, mean and variance, in the form that suits the platform; without derivatives of its own."""
+    """z, and its count, mean and variance, in the form that suits the platform."""
     forms = {"cpu": functools.partial(forward_chunked, stride), "default": functools.partial(_forward_plain, stride)}
     return lax.platform_dependent(x, affine, kernel, weight, **forms)
 
 
-def backward(
-    stride: int,
-    x: jax.Array,
-    affine: Affine,
-    kernel: jax.Array,
-    weight: jax.Array | None,
-    z: jax.Array,
-    dz: jax.Array,
-    moments: tuple[jax.Array, jax.Array, jax.Array],
-) -> tuple:
-    """Gradients in x, affine and kernel, given that in z and what `through_moments` adds to it."""
-    forms = {"cpu": functools.partial(backward_chunked, stride), "default": functools.partial(_backward_plain, stride)}
-    return lax.platform_dependent(x, affine, kernel, weight, z, dz, moments, **forms)
+@functools.partial(_conv_moments.defjvp, symbolic_zeros=True)
+def _conv_moments_jvp(stride: int, primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+    x, affine, kernel, weight = primals
+    z, count, mean, var = _conv_moments(stride, *primals)
+    forms = {"cpu": functools.partial(tangents_chunked, stride), "default": functools.partial(_tangents_plain, stride)}
+    points = x, affine, kernel, weight, z, mean
+    dz, dsum, dsquares = lax.platform_dependent(points, tuple(map(moving, tangents[:3])), **forms)
+    return (z, count, mean, var), (dz, jnp.zeros_like(count), dsum / count, 2 * dsquares / count)
+
+
+def moving(tangent: Any) -> Any:
+    """A tangent with arrays for its zeros, or None where it is 0 as a whole (of integers, always)."""
+    leaves = jax.tree.leaves(tangent)
+    if all(isinstance(leaf, SymbolicZero) or leaf.dtype == jax.dtypes.float0 for leaf in leaves):
+        return None
+    return jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if isinstance(leaf, SymbolicZero) else leaf, tangent)
 
 
 def _forward_plain(
@@ -279,20 +249,22 @@ def _forward_plain(
     return z, *pool_moments(*frame_moments(z, weight))
 
 
-def _backward_plain(
-    stride: int,
-    x: jax.Array,
-    affine: Affine,
-    kernel: jax.Array,
-    weight: jax.Array | None,
-    z: jax.Array,
-    dz: jax.Array,
-    moments: tuple[jax.Array, jax.Array, jax.Array],
-) -> tuple:
+@functools.partial(jax.checkpoint, static_argnums=0)
+def _tangents_plain(stride: int, points: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Tangent of z, and the sums in those of mean and variance (`moment_tangents`).
+
+    Args:
+      stride: of the convolution.
+      points: x, affine, kernel, weight, z, mean.
+      tangents: of x, affine and kernel, each None where it is 0; what is returned is linear in them.
+    """
+    x, affine, kernel, weight, z, mean = points
+    dx, daffine, dkernel = tangents
     y = to_unit(activate(x, affine, kernel.dtype), kernel.dtype)
-    dz = through_moments(dz, z, weight, *moments)
-    dy, dkernel = jax.vjp(functools.partial(_plain_conv, stride), y, kernel)[1](dz)
-    dx, daffines = activate_backward(x, affine, y, dy)
-    if is_image(x):
-        return dx, jax.tree.map(jnp.zeros_like, affine), dkernel
-    return dx, jax.tree.map(lambda frames: frames.sum(0), daffines), dkernel
+    dy = activate_tangent(x, affine, y, dx, daffine)
+    dz = jnp.zeros_like(z)
+    if dy is not None:
+        dz = dz + _plain_conv(stride, dy, kernel)
+    if dkernel is not None:
+        dz = dz + _plain_conv(stride, y, dkernel)
+    return dz, *moment_tangents(dz, z, weight, mean)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from sfa_jax.nets._conv import ConvBlock, conv_affine_relu, conv_norm_relu_stack
 from sfa_jax.nets._dense import Dense, dense
-from sfa_jax.nets._devices import on_own_samples
+from sfa_jax.nets._normalise import without_nan
 from sfa_jax.nets._remat import rematerialised_stack
 
 Pool = Literal["mean", "flatten", "spatial_softmax"]
@@ -53,7 +53,8 @@ class ConvEncoder(nn.Module):
 
         Args:
           frames: `[n, height, width, channel]`, uint8, or floating in [0, 1].
-          weight: `[n]`, 0 where a frame does not count in the batch statistics; all count if None.
+          weight: `[n]`, 0 where a frame does not count in the batch statistics, and may hold NaN, which is taken as
+            0; all count if None.
           project: a dense layer that h goes through, `{"kernel" [n_features, k], "bias" [k]}`: rematerialised with the
             rest, it spares h. None gives h.
           train: normalise with the statistics of the batch and update the running ones; else use the running ones.
@@ -68,12 +69,11 @@ class ConvEncoder(nn.Module):
             blocks.append(block)
             running.append(moments)
             c_in = features
+        x = without_nan(as_images(frames), weight)
         if not train:
-            x = as_images(frames)
             for block, (mean, var) in zip(blocks, running, strict=True):
                 x = conv_affine_relu(x, *block, mean.value, var.value, epsilon=self.epsilon)
             return self._read(x, project)
-        x = as_images(frames)
         if self.remat_frames:
             h, found = rematerialised_stack(
                 x, blocks, self._read, project, n_frames=self.remat_frames, weight=weight, epsilon=self.epsilon
@@ -88,7 +88,7 @@ class ConvEncoder(nn.Module):
 
     @nn.nowrap
     def _read(self, x: jax.Array, project: Dense | None) -> jax.Array:
-        h = on_own_samples(lambda x, _: pool_features(x, self.pool), len(x))(x, ())
+        h = pool_features(x, self.pool)
         return h if project is None else dense(project, h)
 
 

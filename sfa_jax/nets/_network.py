@@ -71,15 +71,12 @@ class SlowNetwork:
     ) -> tuple[jax.Array, Variables]:
         """h `[..., n_features]` of frames `[..., height, width, channel]`, and the (new) batch statistics.
 
-        Frames with `valid` `[...]` 0 do not count in the statistics of the batch, whatever they hold. A dense layer
+        Frames with `valid` `[...]` 0 do not count in the statistics of the batch, and may hold NaN. A dense layer
         `project` is applied to h as `ConvEncoder` does.
         """
         leading = frames.shape[:-3]
         flat = frames.reshape(-1, *frames.shape[-3:])
         weight = None if valid is None else valid.reshape(-1).astype(bool).astype(jnp.float32)
-        chunked = train and self.remat_frames  # there it happens in chunks
-        if weight is not None and jnp.issubdtype(flat.dtype, jnp.floating) and not chunked:
-            flat = jnp.where(weight[:, None, None, None] > 0, flat, 0)  # NaN times weight 0 would be NaN
         collections = {"params": variables["params"]["encoder"], "batch_stats": variables["batch_stats"]}
         if not train:
             h: Any = self.encoder.apply(collections, flat, weight, project)

@@ -1,14 +1,11 @@
 """The recurrent head: a small multilayer perceptron that sees the present frame and its own last output."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from sfa_jax.nets._chunked import fewest_chunks
 from sfa_jax.nets._dense import Dense, add_bias
-from sfa_jax.nets._devices import on_every_device, product, shared_product
 
 HeadParams = dict[str, Dense]
 
@@ -139,9 +136,7 @@ def driven_scan(
     if keep.shape != drive.shape[:-1]:
         raise ValueError(f"reset: expected shape {drive.shape[:-1]}, one entry a frame, got {keep.shape}")
     late = {name: layer for name, layer in params.items() if name != "hidden"}
-    run = on_every_device(functools.partial(_along_time, detach=detach, remat_frames=remat_frames))
-    y, y_last = run(late, y_init, drive, keep)
-    return y, y_last
+    return _along_time(late, y_init, drive, keep, detach=detach, remat_frames=remat_frames)
 
 
 def _along_time(
@@ -181,13 +176,13 @@ _UNROLL = 4  # frames in one turn of the loop: the product is so small that the 
 
 def _drive(params: HeadParams, h: jax.Array) -> jax.Array:
     """The part of the hidden layer that does not wait for y_{t-1}."""
-    return add_bias(params["hidden"], shared_product(h, params["hidden"]["kernel"]))
+    return add_bias(params["hidden"], h @ params["hidden"]["kernel"])
 
 
 def _advance(params: HeadParams, y_tm1: jax.Array, drive_t: jax.Array) -> jax.Array:
     if "memory" in params:
-        drive_t = drive_t + product(y_tm1, params["memory"]["kernel"])
-    return add_bias(params["output"], product(jax.nn.relu(drive_t), params["output"]["kernel"]))
+        drive_t = drive_t + y_tm1 @ params["memory"]["kernel"]
+    return add_bias(params["output"], jax.nn.relu(drive_t) @ params["output"]["kernel"])
 
 
 def _check_sizes(params: HeadParams, y_tm1: jax.Array, h: jax.Array) -> None:

@@ -9,8 +9,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from sfa_jax._errors import InputError
 from sfa_jax.data import Batch
-from sfa_jax.nets._devices import AXIS
 
+AXIS = "data"
 _log = logging.getLogger("sfa_jax")
 _OPTIONS = {1: ("data.batch_size", "clips"), 2: ("data.clip_length", "frames")}
 

@@ -11,7 +11,6 @@ from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import is_wave_part
 from sfa_jax.data import Batch, ClipSampler
 from sfa_jax.nets import SlowNetwork
-from sfa_jax.nets._devices import on_every_device, total
 from sfa_jax.training._objectives import Objective
 
 Metrics = dict[str, jax.Array]
@@ -59,31 +58,9 @@ def make_optimizer(config: Any, n_steps: int) -> optax.GradientTransformation:
     if config.warmup_steps:
         warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
         schedule = optax.join_schedules([warmup, schedule], [config.warmup_steps])
-    clip = [_clip_by_norm(config.gradient_clip)] if config.gradient_clip else []
+    clip = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
     adam = optax.adamw(schedule, weight_decay=config.weight_decay) if config.weight_decay else optax.adam(schedule)
     return optax.chain(*clip, adam)
-
-
-def gradient_norm(grads: Any) -> jax.Array:
-    """The global norm; XLA would sum large arrays in another order where several devices have made them."""
-
-    def squared(leaf: jax.Array) -> jax.Array:
-        # A bit less than it has: else a square may or may not be joined with its sum to one multiply-add.
-        kept = jnp.finfo(leaf.dtype)
-        return total(jax.lax.reduce_precision(jnp.square(leaf), kept.nexp, kept.nmant - 1).reshape(-1))
-
-    return jnp.sqrt(sum(squared(leaf) for leaf in jax.tree.leaves(grads)))
-
-
-def _clip_by_norm(limit: float) -> optax.GradientTransformation:
-    """`optax.clip_by_global_norm` with `gradient_norm`."""
-
-    def clip(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        del params
-        norm = gradient_norm(updates)
-        return jax.tree.map(lambda leaf: jnp.where(norm < limit, leaf, leaf / norm * limit), updates), state
-
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), clip)
 
 
 def steps_of(config: Any, sampler: ClipSampler) -> int:
@@ -167,7 +144,7 @@ def make_train_step(
         y, y_last, batch_stats = network.apply(
             variables, batch.frames, state.carry, valid=batch.valid, reset=batch.reset, train=True
         )
-        loss, terms = on_every_device(objective)(y, batch.valid, batch.reset)
+        loss, terms = objective(y, batch.valid, batch.reset)
         return loss, (terms, jax.lax.stop_gradient(y_last), batch_stats)
 
     return make_gradient_step(loss_fn, optimizer)
@@ -179,18 +156,14 @@ def make_gradient_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """One gradient step of any loss `(params, state, batch) -> (loss, (terms, carry, batch_stats))`; pure."""
 
-    def descend(grads: Any, opt_state: Any, params: Any) -> tuple[Any, Any, jax.Array]:
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        return optax.apply_updates(params, updates), opt_state, gradient_norm(grads)
-
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         gradient = jax.value_and_grad(loss_fn, has_aux=True)
         (loss, (terms, carry, batch_stats)), grads = gradient(state.params, state, batch)
-        params, opt_state, norm = on_every_device(descend)(grads, state.opt_state, state.params)
-        metrics = {"loss": loss, **terms, "gradient_norm": norm}
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        metrics = {"loss": loss, **terms, "gradient_norm": optax.tree.norm(grads)}
         return state._replace(
             step=state.step + 1,
-            params=params,
+            params=optax.apply_updates(state.params, updates),
             batch_stats=batch_stats,
             opt_state=opt_state,
             carry=carry,

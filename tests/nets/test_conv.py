@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from jax.test_util import check_grads
 
 from sfa_jax._errors import InputError
 from sfa_jax.nets import _chunked
@@ -133,13 +132,6 @@ def test_stack_equals_plain_blocks():
             for stack in (conv_norm_relu_stack, plain_stack)
         )
         assert_close(found, expected, 1e-10)
-
-
-def test_gradients_by_finite_differences():
-    with jax.enable_x64(True):
-        x, kernel, gain, offset = arrays(3, (4, 6, 6, 2), (3, 3, 2, 3), (2,), (2,), dtype=np.float64)
-        moments = jax.jit(lambda x, k, a, c: conv_moments(x, k, affine=(a, c)))
-        check_grads(moments, (x, kernel, gain, offset), 1, modes=["rev"])
 
 
 def test_constant_offset_does_not_spoil_the_variance():

@@ -1,7 +1,4 @@
-"""The same sums, bit for bit, on one device and on two.
-
-Of some very small shapes XLA compiles the loop over chunks in another way for another number of turns; these are none.
-"""
+"""Networks on frames that devices share, and in meshes of others."""
 
 import jax
 import jax.numpy as jnp
@@ -9,45 +6,49 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from sfa_jax.nets import SlowNetwork, _devices
+from sfa_jax.nets import SlowNetwork
+from sfa_jax.nets._chunked import fewest_chunks
 
 
-def on_devices(n, compute, *batch):
-    """What `compute` gives where n devices share the arrays of a batch."""
-    mesh = jax.make_mesh((n,), (_devices.AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:n])
-    batch = [jax.device_put(x, NamedSharding(mesh, PartitionSpec(_devices.AXIS))) for x in batch]
-    with jax.set_mesh(mesh):
-        return jax.tree.map(np.asarray, jax.jit(compute)(*batch))
+def two_devices():
+    return jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:2])
 
 
-def assert_equal(found, expected):
-    for leaf, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_array_equal(leaf, other)
-
-
-@pytest.mark.parametrize("recurrence", ["none", "full"])
-@pytest.mark.parametrize(("batch", "channels"), [(16, (8, 16)), (6, (4, 8))])
-def test_network_and_its_gradient(rng, recurrence, batch, channels):
-    network = SlowNetwork(dim=3, channels=channels, pool="flatten", hidden=8, recurrence=recurrence)
+@pytest.mark.parametrize(("recurrence", "remat_frames"), [("none", 0), ("full", 8)])
+def test_network_and_its_gradient(rng, recurrence, remat_frames):
+    network = SlowNetwork(
+        dim=3, channels=(4, 8), pool="flatten", hidden=8, recurrence=recurrence, remat_frames=remat_frames
+    )
     variables = network.init(jax.random.key(0), (16, 16, 3))
-    frames = jnp.asarray(rng.integers(0, 256, (batch, 4, 16, 16, 3)), jnp.uint8)
-    weights = jnp.asarray(rng.normal(size=(batch, 4, 3)), jnp.float32)
+    frames = rng.integers(0, 256, (6, 4, 16, 16, 3), dtype=np.uint8)
 
-    def loss(variables, frames):
-        y, _, batch_stats = network.apply(variables, frames, network.init_carry(batch), train=True)
-        return _devices.on_every_device(lambda y: jnp.vdot(jnp.sin(y), weights))(y), batch_stats
+    @jax.jit
+    def step(variables, frames):
+        def loss(variables):
+            y, _, batch_stats = network.apply(variables, frames, network.init_carry(6), train=True)
+            return jnp.sin(y).sum(), batch_stats
 
-    step = jax.value_and_grad(loss, has_aux=True)
-    one, two = (on_devices(n, lambda frames: step(variables, frames), frames) for n in (1, 2))
-    assert_equal(one, two)
-    plain = jax.jit(step)(variables, frames)
-    for leaf, other in zip(jax.tree.leaves(one), jax.tree.leaves(plain), strict=True):
-        np.testing.assert_allclose(leaf, other, rtol=1e-3, atol=1e-4)
+        return jax.value_and_grad(loss, has_aux=True)(variables)
+
+    expected = step(variables, jnp.asarray(frames))
+    mesh = two_devices()
+    with jax.set_mesh(mesh):
+        found = step(variables, jax.device_put(frames, NamedSharding(mesh, PartitionSpec("data"))))
+    for leaf, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(leaf, other, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["data", "batch"])
-def test_meshes_of_others(rng, name):
+def test_chunks_that_devices_share():
+    """Of frames too large for more than one to fit, a chunk holds one of each device."""
+    assert fewest_chunks(12, 1) == 12
+    with jax.set_mesh(two_devices()):
+        assert fewest_chunks(12, 1) == 6
+        assert fewest_chunks(9, 1) == 9
+
+
+def test_meshes_of_others(rng):
     """Whatever their axes are called, networks are plain functions in them."""
+    name = "batch"
     network = SlowNetwork(dim=3, channels=(4, 8), pool="flatten", hidden=8, recurrence="full")
     variables = network.init(jax.random.key(0), (16, 16, 3))
     frames = jnp.asarray(rng.integers(0, 256, (2, 4, 4, 16, 16, 3)), jnp.uint8)
@@ -85,41 +86,3 @@ def test_meshes_of_others(rng, name):
         x = network.init_carry(4)
         tangents = jax.jvp(lambda x: network.apply(variables, frames[0], x)[0], (x,), (jnp.ones_like(x),))[1]
     assert np.isfinite(tangents).all()
-
-
-def test_large_product(rng, monkeypatch):
-    """Each device does its rows, and its features of the gradient of the kernel."""
-    monkeypatch.setattr(_devices, "_SMALL", 0)
-    x, kernel = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((8, 2, 64), (64, 16)))
-
-    def loss(x, kernel):
-        z = _devices.shared_product(x, kernel)
-        return _devices.on_every_device(lambda z: jnp.sum(jnp.sin(z)))(z)
-
-    gradient = jax.value_and_grad(loss, argnums=(0, 1))
-    one, two = (on_devices(n, lambda x: gradient(x, kernel), x) for n in (1, 2))
-    for found in (one, two):
-        value, (dx, dkernel) = gradient(x, kernel)
-        np.testing.assert_allclose(found[0], value, rtol=1e-4)
-        np.testing.assert_allclose(found[1][0], dx, atol=1e-5)
-        np.testing.assert_allclose(found[1][1], dkernel, atol=1e-4)
-
-
-@pytest.mark.parametrize("n", [1, 6, 8, 24])
-def test_sums_of_parts(rng, n):
-    parts = jnp.asarray(rng.normal(size=(n, 3)), jnp.float32)
-    expected = np.asarray(parts, np.float64).sum(0)
-    found = on_devices(1, _devices.total_of_parts, parts)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(on_devices(1, _devices.total, parts), expected, rtol=1e-5, atol=1e-6)
-    if n % 2 == 0:
-        halves = on_devices(2, _devices.total_of_parts, parts)
-        np.testing.assert_array_equal(found, halves)
-
-
-def test_inner_products_in_parts(rng):
-    """So long and so small that a CPU would share the sum out over its threads."""
-    a, b = (jnp.asarray(rng.normal(size=(16384, size)), jnp.float32) for size in (32, 9))
-    found = on_devices(1, lambda a, b: _devices.inner_parts(a, b), a, b)
-    expected = np.asarray(a, np.float64).T @ np.asarray(b, np.float64)
-    np.testing.assert_allclose(found, expected, atol=1e-2)

@@ -154,7 +154,7 @@ def test_bad_arguments_raise():
         in_chunks(x, blocks, kernel, jnp.ones(3))
     with pytest.raises(InputError, match=r"\[n, height, width, 3\]"):
         in_chunks(x[..., :2], blocks, kernel, None)
-    with pytest.raises(InputError, match="x: expected frames in which no gradient is taken"):
+    with pytest.raises(InputError, match="x: expected frames in which no derivative is taken"):
         jax.grad(lambda x: in_chunks(x, blocks, kernel, None)[0].sum())(x)
     with pytest.raises(ValueError, match="remat_frames: expected at least 0 frames, got -1"):
         SlowNetwork(remat_frames=-1)

@@ -1,8 +1,4 @@
-"""One device or several, of one process or of two: the same run, step by step.
-
-Training amplifies rounding up to tenfold a step, so it is not enough that sums over devices are right: they are the
-same sums, in one order (`sfa_jax.nets._devices`).
-"""
+"""One device or several, of one process or of two: the same run for its first steps, up to rounding."""
 
 import json
 import logging
