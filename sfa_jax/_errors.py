@@ -7,3 +7,20 @@ class InputError(ValueError):
     The message names the argument or the file, what was expected, what came, and what to do. `train.py` and
     `python -m sfa_jax.embed` print it alone and exit with status 1.
     """
+
+
+class DamagedError(InputError):
+    """A frame, or another part of a source, cannot be read.
+
+    Args:
+      said: names it and says what is wrong, without what to do.
+      repair: what to do.
+      n_frames: how many frames are lost; None where nobody knows.
+    """
+
+    def __init__(self, said: str, repair: str, n_frames: int | None = 1) -> None:
+        super().__init__(said, repair, n_frames)  # as they are, so that it can be sent to another process
+        self.said, self.repair, self.n_frames = said, repair, n_frames
+
+    def __str__(self) -> str:
+        return f"{self.said}; {self.repair}"

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from PIL import Image
 
-from sfa_jax._errors import InputError
+from sfa_jax._errors import DamagedError, InputError
 from sfa_jax.data._limits import check_frame_pixels
 from sfa_jax.data._numpy_files import (
     Stored,
@@ -25,7 +25,7 @@ from sfa_jax.data._numpy_files import (
     stream_array,
 )
 from sfa_jax.data._runs import Run
-from sfa_jax.data._source import Estimate, Options, Picture, luma, resize_picture
+from sfa_jax.data._source import Estimate, Note, Options, Picture, luma, resize_picture
 
 logger = logging.getLogger("sfa_jax")
 
@@ -73,7 +73,7 @@ class ArrayFile:
         channels = 1 if options.greyscale else self.channels
         return Estimate(-(-self.shape[0] // options.stride), height * width * channels, exact=True)
 
-    def pictures(self, options: Options) -> Iterator[Picture]:
+    def pictures(self, options: Options) -> Iterator[Picture | DamagedError | Note]:
         number = 0
         for chunk in self._chunks():
             frames = eight_bits(chunk, number, self._frames.name)

@@ -16,20 +16,20 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sfa_jax._errors import InputError
+from sfa_jax._errors import DamagedError, InputError
 from sfa_jax.data._cuts import CutFinder
 from sfa_jax.data._progress import Progress
 from sfa_jax.data._runs import Run
-from sfa_jax.data._source import Options, Source
+from sfa_jax.data._source import Note, Options, Source
 
 logger = logging.getLogger("sfa_jax")
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _FRAMES, _ENTRY, _TRUTH = "frames.u8", "entry.json", "truth.npz"
 _TEMPORARY = ".tmp-"
 _CHUNK_BYTES = 1 << 22
@@ -46,6 +46,8 @@ class Entry(NamedTuple):
     numbers: tuple[int, ...]  # the number of each run's first frame
     steps: tuple[int, ...]  # from one number of each run to the next
     truth: tuple[str, ...]  # names of what is known of each frame
+    notes: tuple[str, ...]  # warnings, one sentence each
+    damage: tuple[str, str] | None  # what was left out first: `said` and `repair` of its error
 
     @property
     def n_bytes(self) -> int:
@@ -82,8 +84,19 @@ def available_memory() -> int:
     return max(available, 0)
 
 
-def store(source: Source, options: Options, root: pathlib.Path) -> Entry:
-    """The entry of a source, written first where there is none."""
+def store(source: Source, options: Options, root: pathlib.Path, on_corrupt: str) -> Entry:
+    """Gives the entry of a source, written first where there is none, and logs its notes.
+
+    Args:
+      source: of the frames.
+      options: how they are made.
+      root: of the cache.
+      on_corrupt: "skip" leaves out frames that cannot be read, and counts them in a note; "raise" raises at the first.
+
+    Raises:
+      DamagedError: no frame can be read; or the first that cannot, with "raise".
+      InputError: the source cannot be used, or the cache cannot be written.
+    """
     key_parts = [FORMAT_VERSION, list(options), source.signature()]
     path = root / hashlib.sha256(json.dumps(key_parts).encode()).hexdigest()[:32]
     entry = _open_entry(path)
@@ -93,11 +106,30 @@ def store(source: Source, options: Options, root: pathlib.Path) -> Entry:
         if path.exists():
             logger.warning("the cache entry %s is damaged; it is made again", path)
             shutil.rmtree(path, ignore_errors=True)
-        _write(source, options, path)
+        _write(source, options, path, on_corrupt)
         entry = _open_entry(path)
         if entry is None:
             raise InputError(f"the cache entry {path} was removed or damaged while it was in use; run again")
+    if entry.damage and on_corrupt == "raise":
+        raise refused(DamagedError(*entry.damage))
+    for note in entry.notes:
+        logger.warning("%s", note)
     return entry
+
+
+def refused(error: DamagedError) -> DamagedError:
+    """Gives the error of `on_corrupt="raise"`, which says that there is another choice."""
+    return DamagedError(error.said, f"{error.repair}, or leave out what cannot be read by data.on_corrupt=skip")
+
+
+def left_out_note(name: str, errors: Sequence[DamagedError], n_read: int) -> str:
+    """Tells in one sentence how many frames of a source were left out of how many, and why the first was."""
+    counts = [error.n_frames for error in errors if error.n_frames is not None]
+    n_lost = sum(counts)
+    lost = f"{n_lost} of {n_lost + n_read} frames cannot be read"
+    if len(counts) < len(errors):
+        lost = f"{len(errors)} parts of unknown length cannot be read beside {n_read} frames"
+    return f"{name}: {lost}; they are left out, and sequences end there (the first: {errors[0].said})"
 
 
 def entry_frames(entry: Entry, in_memory: bool) -> np.ndarray:
@@ -172,7 +204,7 @@ def check_length(name: str, n_frames: int, stride: int) -> None:
         )
 
 
-def _write(source: Source, options: Options, path: pathlib.Path) -> None:
+def _write(source: Source, options: Options, path: pathlib.Path, on_corrupt: str) -> None:
     root = path.parent
     estimate = source.estimate(options)
     about = "" if estimate.exact else "about "
@@ -189,7 +221,7 @@ def _write(source: Source, options: Options, path: pathlib.Path) -> None:
         if estimate.exact and estimate.n_bytes > free:
             raise InputError(_no_room(root, needed, f"{free} bytes ({size_text(free)}) are free"))
         with Progress(f"reading {source.name}", estimate.n_frames * options.stride) as progress:
-            header = _write_frames(source, options, root, temporary / _FRAMES, needed, progress)
+            header = _write_frames(source, options, root, temporary / _FRAMES, needed, progress, on_corrupt)
         with _write_errors(root, needed):
             (temporary / _ENTRY).write_text(json.dumps(header))
             try:
@@ -204,18 +236,38 @@ def _write(source: Source, options: Options, path: pathlib.Path) -> None:
 
 
 def _write_frames(
-    source: Source, options: Options, root: pathlib.Path, path: pathlib.Path, needed: str, progress: Progress
+    source: Source,
+    options: Options,
+    root: pathlib.Path,
+    path: pathlib.Path,
+    needed: str,
+    progress: Progress,
+    on_corrupt: str,
 ) -> dict[str, Any]:
     finder = CutFinder() if options.split_cuts else None
     numbers: list[int] = []
     begins: list[int] = []
     truth: dict[str, list[float]] = {}
     shape: tuple[int, ...] = ()
+    notes: list[str] = []
+    wrong: list[DamagedError] = []
+    broken = False  # frames were left out since the last one that is kept
+    n_read = 0
     with _write_errors(root, needed):
         file = path.open("wb", buffering=_CHUNK_BYTES)
     try:
         for picture in source.pictures(options):
+            if isinstance(picture, Note):
+                notes.append(picture.text)
+                continue
             progress.update()
+            if isinstance(picture, DamagedError):
+                if on_corrupt == "raise":
+                    raise refused(picture)
+                wrong.append(picture)
+                broken = True
+                continue
+            n_read += 1
             if finder is not None and picture.thumbnail is not None:
                 finder.update(picture.thumbnail, picture.number)
             if picture.image is None:
@@ -227,8 +279,9 @@ def _write_frames(
                     "set image_size to bring them to one size"
                 )
             shape = picture.image.shape
-            if picture.begins:
+            if picture.begins or broken:
                 begins.append(len(numbers))
+            broken = False
             numbers.append(picture.number)
             for key, value in (picture.truth or {}).items():
                 truth.setdefault(key, []).append(value)
@@ -237,8 +290,12 @@ def _write_frames(
     finally:
         with _write_errors(root, needed):
             file.close()
+    if wrong and not n_read:
+        raise DamagedError(f"{source.name} has no frame that can be read: {wrong[0].said}", wrong[0].repair)
     if not numbers:
         check_length(source.name, 0, options.stride)
+    if wrong:
+        notes.insert(0, left_out_note(source.name, wrong, n_read))
     if truth:
         known: dict[str, Any] = {key: np.array(values, np.float32) for key, values in truth.items()}
         with _write_errors(root, needed):
@@ -258,6 +315,8 @@ def _write_frames(
         ],
         "cuts": cuts,
         "truth": list(truth),
+        "notes": notes,
+        "damage": [wrong[0].said, wrong[0].repair] if wrong else None,
     }
 
 
@@ -267,9 +326,9 @@ def _open_entry(path: pathlib.Path) -> Entry | None:
         shape = tuple(header["shape"])
         whole = (path / _FRAMES).stat().st_size == int(np.prod(shape))
         runs = tuple((first, count) for first, count in header["runs"])
-        numbers, truth = tuple(header["numbers"]), tuple(header.get("truth", ()))
-        steps = tuple(header.get("steps", [header["stride"]] * len(runs)))
-        entry = Entry(path, shape, header["name"], header["stride"], runs, numbers, steps, truth)
+        numbers, steps, truth, notes = (tuple(header[name]) for name in ("numbers", "steps", "truth", "notes"))
+        damage = tuple(header["damage"]) if header["damage"] else None
+        entry = Entry(path, shape, header["name"], header["stride"], runs, numbers, steps, truth, notes, damage)
         whole &= not truth or (path / _TRUTH).is_file()
     except (OSError, ValueError, KeyError, TypeError):
         return None

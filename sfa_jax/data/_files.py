@@ -5,7 +5,6 @@ cannot be seen.
 """
 
 import contextlib
-import logging
 import os
 import stat
 import warnings
@@ -15,12 +14,13 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps
 
-from sfa_jax._errors import InputError
+from sfa_jax._errors import DamagedError, InputError
 from sfa_jax.data._limits import MAX_FRAME_PIXELS, check_frame_pixels
 from sfa_jax.data._png import check_png
 from sfa_jax.data._source import (
     THUMBNAIL_SIZE,
     Estimate,
+    Note,
     Options,
     Picture,
     luma,
@@ -28,8 +28,6 @@ from sfa_jax.data._source import (
     resize_picture,
     thumbnail,
 )
-
-logger = logging.getLogger("sfa_jax")
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jp2", ".bmp", ".webp", ".pgm", ".ppm", ".pbm", ".pnm", ".tif", ".tiff", ".tga"}
@@ -66,10 +64,22 @@ class FrameFolder:
         n_frames = -(-len(self._paths) // options.stride)
         height, width = options.height, options.width
         if not height:
-            height, width = read_picture(self._paths[0]).size[::-1]
+            height, width = self._first_size()
         return Estimate(n_frames, height * width * (1 if options.greyscale else 3), exact=True)
 
-    def pictures(self, options: Options) -> Iterator[Picture]:
+    def _first_size(self) -> tuple[int, int]:
+        """Returns height and width of the first picture that can be read."""
+        wrong: list[DamagedError] = []
+        for path in self._paths:
+            try:
+                width, height = read_picture(path).size
+            except DamagedError as error:
+                wrong.append(error)
+                continue
+            return height, width
+        raise wrong[0]
+
+    def pictures(self, options: Options) -> Iterator[Picture | DamagedError | Note]:
         first_size: tuple[int, int] | None = None
         said_mixed = False
         smallest = max(options.height, THUMBNAIL_SIZE), max(options.width, THUMBNAIL_SIZE)
@@ -77,8 +87,12 @@ class FrameFolder:
             kept = number % options.stride == 0
             if not kept and not options.split_cuts:
                 continue
-            with pillow_warnings():
-                picture, size = decode_picture(path, path, smallest if options.height else None)
+            try:
+                with pillow_warnings():
+                    picture, size = decode_picture(path, path, smallest if options.height else None)
+            except DamagedError as error:
+                yield error
+                continue
             first_size = first_size or size
             if size != first_size and not said_mixed:
                 sizes = (
@@ -86,7 +100,7 @@ class FrameFolder:
                 )
                 if not options.height:
                     raise InputError(f"{sizes}; without an image_size all frames must be alike: set image_size")
-                logger.warning("%s; all are resized to %dx%d", sizes, options.width, options.height)
+                yield Note(f"{sizes}; all are resized to {options.width}x{options.height}")
                 said_mixed = True
             yield Picture(
                 number,
@@ -151,7 +165,7 @@ def decode_picture(
       The picture, and its (width, height) in the file.
 
     Raises:
-      InputError: it is no image, a damaged one, or several.
+      DamagedError: it is no image, a damaged one, one of too many pixels, or several.
     """
     try:
         formats = (*_FORMATS, "TGA") if name.lower().endswith(".tga") else _FORMATS
@@ -161,9 +175,10 @@ def decode_picture(
                 check_png(file)
             n_pictures = getattr(opened, "n_frames", 1) if opened.format in _STACKS else 1
             if n_pictures > 1:
-                raise InputError(
-                    f"{name} holds {n_pictures} pictures, a frame file holds one: save each picture as its own "
-                    f"file, or the stack as a video or a .npy array [time, height, width, channel]"
+                raise DamagedError(
+                    f"{name} holds {n_pictures} pictures, a frame file holds one",
+                    "save each picture as its own file, or the stack as a video or a .npy array [time, height, width, "
+                    "channel]",
                 )
             turned = opened.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
             size = opened.size[::-1] if turned else opened.size
@@ -174,12 +189,12 @@ def decode_picture(
     except InputError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{name} has too many pixels for a frame ({error}), at most {MAX_FRAME_PIXELS} are read: if it is not "
-            f"damaged, make it smaller first"
+        raise DamagedError(
+            f"{name} has too many pixels for a frame ({error}), at most {MAX_FRAME_PIXELS} are read",
+            "if it is not damaged, make it smaller first",
         ) from error
     except Exception as error:  # the plugins raise SyntaxError, struct.error, EOFError, MemoryError... on damaged files
-        raise InputError(f"{name} cannot be read as an image ({type(error).__name__}: {error}): {repair}") from error
+        raise DamagedError(f"{name} cannot be read as an image ({type(error).__name__}: {error})", repair) from error
 
 
 def _eight_bits(picture: Image.Image, path: str) -> Image.Image:
@@ -200,8 +215,8 @@ def _scaled(values: np.ndarray, path: str) -> np.ndarray:
     top = 65535 if values.dtype.kind in "iu" else 1
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= top):  # also refuses NaN
-        raise InputError(
-            f"{path} has values from {low} to {high}; {values.dtype} pixels are expected in [0, {top}]: "
-            f"scale them, or save the picture with 8 bits"
+        raise DamagedError(
+            f"{path} has values from {low} to {high}, {values.dtype} pixels are expected in [0, {top}]",
+            "scale them, or save the picture with 8 bits",
         )
     return np.rint(values * (255.0 / top)).astype(np.uint8)

@@ -1,6 +1,6 @@
 """What is refused before it is read: sizes that no video has, but a damaged or malicious header may claim."""
 
-from sfa_jax._errors import InputError
+from sfa_jax._errors import DamagedError
 
 MAX_FRAME_PIXELS = 89_478_485
 """Of a picture, of a video's or an array's frame. Pillow's own limit: a quarter of a gigabyte in colour."""
@@ -24,7 +24,7 @@ Deflate reaches 1,000:1 where all is black. Videos reach 2:1 and drawn worlds 20
 def check_frame_pixels(name: str, height: int, width: int) -> None:
     """Raises unless a frame of `height` by `width` pixels is within the limit."""
     if height * width > MAX_FRAME_PIXELS:
-        raise InputError(
-            f"{name} has frames of {width}x{height} pixels; at most {MAX_FRAME_PIXELS} pixels are read: if the file is "
-            f"not damaged, make its frames smaller first"
+        raise DamagedError(
+            f"{name} has frames of {width}x{height} pixels, at most {MAX_FRAME_PIXELS} pixels are read",
+            "if the file is not damaged, make its frames smaller first",
         )

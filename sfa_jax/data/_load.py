@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sfa_jax._errors import InputError
+from sfa_jax._errors import DamagedError, InputError
 from sfa_jax.data._arrays import ArrayFile
 from sfa_jax.data._cache import (
     Entry,
@@ -34,7 +34,7 @@ logger = logging.getLogger("sfa_jax")
 
 _GREY = "digits", "digit_film"  # whatever is asked for
 SOURCES = "auto", "tfds"
-ON_CORRUPT = "refuse", "skip"
+ON_CORRUPT = "skip", "raise"
 
 
 class Plan(NamedTuple):
@@ -47,6 +47,7 @@ class Plan(NamedTuple):
       root: of the cache.
       limit: bytes of frames in memory, at most.
       asked: the path, for messages.
+      on_corrupt: as of `load`.
     """
 
     sources: list[Source]
@@ -55,6 +56,7 @@ class Plan(NamedTuple):
     root: pathlib.Path
     limit: int
     asked: Any
+    on_corrupt: str
 
 
 def load(
@@ -65,7 +67,7 @@ def load(
     stride: int = 1,
     greyscale: bool = False,
     split_cuts: bool = True,
-    on_corrupt: str = "refuse",
+    on_corrupt: str = "skip",
     cache_dir: PathLike | None = None,
     memory_limit_bytes: int | None = None,
     tfds: Mapping[str, Any] | None = None,
@@ -96,8 +98,9 @@ def load(
       greyscale: one channel, the ITU-R 601 luma.
       split_cuts: end a run at each hard cut of a video or folder, found at full frame rate. Arrays and sets of TFDS are
         never cut by content: they say where runs end.
-      on_corrupt: "refuse" ends with an error at the first damaged record of a set of TFDS, "skip" leaves such records
-        out, tells how many, and ends runs there.
+      on_corrupt: "skip" leaves out frames, files and records that cannot be read, warns and counts them, and ends
+        sequences there; a source of which nothing can be read is an error if it is the only one. "raise" raises at the
+        first that cannot be read.
       cache_dir: where the cache is; by default `$SFA_JAX_CACHE`, `$XDG_CACHE_HOME/sfa_jax` or `~/.cache/sfa_jax`.
       memory_limit_bytes: frames above it in total stay on disk; by default half of the memory available.
       tfds: what to read of a set of TFDS: `data_dir`, `split`, `held_out`, and the names of the features that hold
@@ -171,16 +174,16 @@ def plan(
     from_tfds = source == "tfds" or (one is not None and (one.startswith(PREFIX) or is_set(one)))
     if not from_tfds and isinstance(path, str) and path in WORLDS:
         drawn = _every(stride, _synthetic(path, worlds[path] or {}, image_size, greyscale))
-        return Plan([], drawn, options, root, limit, path)
+        return Plan([], drawn, options, root, limit, path, on_corrupt)
     sources: list[Source]
     if from_tfds:
         if one is None:
             raise InputError(f"path: expected the name or directory of one data set with source=tfds, got {path!r}")
-        splits = tfds_splits(one, _tfds_options(tfds or {}), skip=on_corrupt == "skip", root=root)
+        splits = tfds_splits(one, _tfds_options(tfds or {}), on_corrupt=on_corrupt, root=root)
         sources, options = [*splits], options._replace(split_cuts=False)
     else:
         sources = find_sources(path)
-    return Plan(sources, [], options, root, limit, path)
+    return Plan(sources, [], options, root, limit, path, on_corrupt)
 
 
 def read(found: Plan) -> list[Run]:
@@ -246,13 +249,24 @@ def read_some(found: Plan, *, alone: bool) -> list[Run]:
     """
     sources, options, root, limit = found.sources, found.options, found.root, found.limit
     had = len(find_entries(root))
-    stored = [_store(source, options, root) for source in sources]
+    stored: list[tuple[Source, Entry | np.ndarray | RecordFrames]] = []
+    wrong: list[DamagedError] = []
+    for source in sources:
+        try:
+            stored.append((source, _store(source, found)))
+        except DamagedError as error:
+            if alone or found.on_corrupt == "raise" or isinstance(source, TfdsSplit):
+                raise
+            logger.warning("%s is left out: %s", source.name, error.said)
+            wrong.append(error)
+    if wrong and not stored:
+        raise wrong[0]
     if alone:  # of several, those too short are left out
-        check_length(sources[0].name, stored[0].shape[0], options.stride)
+        check_length(sources[0].name, stored[0][1].shape[0], options.stride)
     entries = find_entries(root)
     if len(entries) > had:
         logger.info("the cache %s now holds %s", root, size_text(sum(entry.n_bytes for entry in entries)))
-    total = sum(entry.n_bytes if isinstance(entry, Entry) else entry.nbytes for entry in stored)
+    total = sum(entry.n_bytes if isinstance(entry, Entry) else entry.nbytes for _, entry in stored)
     in_memory = total <= limit
     if limit and not in_memory:
         logger.info(
@@ -261,7 +275,7 @@ def read_some(found: Plan, *, alone: bool) -> list[Run]:
             size_text(limit),
         )
     runs: list[Run] = []
-    for source, entry in zip(sources, stored, strict=True):
+    for source, entry in stored:
         if isinstance(source, ArrayFile) or (isinstance(source, TfdsSplit) and not isinstance(entry, Entry)):
             frames: Any = entry_frames(entry, in_memory) if isinstance(entry, Entry) else entry
             runs.extend(source.runs(np.array(frames) if in_memory else frames, options.stride))
@@ -271,16 +285,17 @@ def read_some(found: Plan, *, alone: bool) -> list[Run]:
     return runs
 
 
-def _store(source: Source, options: Options, root: pathlib.Path) -> Entry | np.ndarray | RecordFrames:
+def _store(source: Source, found: Plan) -> Entry | np.ndarray | RecordFrames:
+    options = found.options
     if isinstance(source, TfdsSplit) and source.is_ready(options):
-        found = source.record_frames()
-        logger.info("%s: %d frames, %s", source.name, len(found), size_text(found.nbytes))
-        return found
+        records = source.record_frames()
+        logger.info("%s: %d frames, %s", source.name, len(records), size_text(records.nbytes))
+        return records
     if isinstance(source, ArrayFile) and source.is_ready(options):
         frames = source.memory_map()[:: options.stride]
         logger.info("%s: %d frames, %s", source.name, len(frames), size_text(frames.nbytes))
         return frames
-    return store(source, options, root)
+    return store(source, options, found.root, found.on_corrupt)
 
 
 def _synthetic(world: str, options: Mapping[str, Any], image_size: Any, greyscale: bool) -> list[Run]:

@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
+from sfa_jax._errors import DamagedError
+
 THUMBNAIL_SIZE = 32
 """Side of the square thumbnails that cuts are looked for in."""
 
@@ -41,7 +43,7 @@ class Picture(NamedTuple):
       image: uint8 `[height, width, channel]`, or None where the stride skips it.
       thumbnail: uint8 `[THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3]`, or None when no cuts are looked for.
       truth: what is known of the frame, name -> value, the same names for all frames of a source; or None.
-      begins: whether a run begins with it, as the source says.
+      begins: whether a run begins with it, as the source says; where frames are left out before it, one does anyway.
     """
 
     number: int
@@ -49,6 +51,15 @@ class Picture(NamedTuple):
     thumbnail: np.ndarray | None
     truth: Mapping[str, float] | None = None
     begins: bool = False
+
+
+class Note(NamedTuple):
+    """Something that a user should know of a source: a full sentence that names it.
+
+    It is logged as a warning whenever the frames are used, also from the cache.
+    """
+
+    text: str
 
 
 class Estimate(NamedTuple):
@@ -76,8 +87,12 @@ class Source(Protocol):
     def estimate(self, options: Options) -> Estimate:
         """What it will cost, without decoding it."""
 
-    def pictures(self, options: Options) -> Iterator[Picture]:
-        """Its frames in order, read one at a time."""
+    def pictures(self, options: Options) -> Iterator[Picture | DamagedError | Note]:
+        """Its frames in order, read one at a time.
+
+        In the place of a frame that cannot be read comes the error that says why: it is not raised, as who asks for the
+        frames decides (`on_corrupt`). What is raised ends the reading with either choice. Notes may come anywhere.
+        """
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:

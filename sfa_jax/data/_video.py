@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from sfa_jax._errors import InputError
+from sfa_jax._errors import DamagedError, InputError
 from sfa_jax.data._containers import find_missing, is_gif
 from sfa_jax.data._ffv1 import SliceChecker
 from sfa_jax.data._limits import MAX_FRAME_PIXELS, check_frame_pixels
-from sfa_jax.data._source import THUMBNAIL_SIZE, Estimate, Options, Picture, luma, thumbnail
+from sfa_jax.data._source import THUMBNAIL_SIZE, Estimate, Note, Options, Picture, luma, thumbnail
 
 if TYPE_CHECKING:
     import av
@@ -62,16 +62,13 @@ class VideoFile:
             channels = 1 if options.greyscale else 3
             return Estimate(-(-n_frames // options.stride), height * width * channels, exact=False)
 
-    def pictures(self, options: Options) -> Iterator[Picture]:
+    def pictures(self, options: Options) -> Iterator[Picture | DamagedError | Note]:
         scaler = _Scaler(self.name, options)
-        for number, frame in enumerate(self._decoded()):
-            try:
-                picture = scaler.picture(number, frame)
-            except InputError:
-                raise
-            except Exception as error:
-                raise self._damaged(number, f"its pixels cannot be read: {_reason(error)}") from error
-            yield picture
+        try:
+            for number, frame in enumerate(self._decoded()):
+                yield scaler.picture(number, frame)
+        except DamagedError as error:
+            yield error
 
     def _decoded(self) -> Iterator["av.VideoFrame"]:
         n_packets, n_good = yield from self._frames("AUTO")
@@ -122,23 +119,23 @@ class VideoFile:
             if n_good and end < 0.9 * seconds - 1.0 / float(stream.average_rate or 25):
                 raise self._damaged(n_good, f"the frames end at {end:.2f} s, the header says {seconds:.2f} s")
         if not n_good:
-            raise InputError(f"{self.name} has no frame that can be decoded; {_REPAIR}")
+            raise DamagedError(f"{self.name} has no frame that can be decoded", _REPAIR)
         return n_packets, n_good
 
-    def _damaged(self, number: int, reason: str) -> InputError:
+    def _damaged(self, number: int, reason: str) -> DamagedError:
         large = "" if number else f", or its frames have more than the {MAX_FRAME_PIXELS} pixels that are read at most"
-        return InputError(f"{self.name} is damaged at frame {number} ({reason}){large}; {_REPAIR}")
+        return DamagedError(f"{self.name} is damaged at frame {number} ({reason}){large}", _REPAIR, n_frames=None)
 
     def _open(self) -> "av.container.InputContainer":
         av = _import_av()
         try:
             missing = find_missing(self.name)
         except OSError as error:
-            raise InputError(f"{self.name} cannot be read ({_reason(error)}); give another file") from error
+            raise DamagedError(f"{self.name} cannot be read ({_reason(error)})", "give another file") from error
         if missing:
-            raise InputError(
-                f"{self.name} ends early: {missing}, so it was not copied or recorded to its end; copy it again, or "
-                f"{_REPAIR}"
+            raise DamagedError(
+                f"{self.name} ends early: {missing}, so it was not copied or recorded to its end",
+                f"copy it again, or {_REPAIR}",
             )
         try:
             container = av.open(
@@ -147,22 +144,23 @@ class VideoFile:
                 metadata_errors="replace",
             )
         except Exception as error:  # FFmpegError; what else PyAV raises on damaged files is not documented
-            raise InputError(
+            raise DamagedError(
                 f"{self.name} cannot be opened as a video ({_reason(error)}): it is no video, not a whole one, or one "
-                f"of frames above {MAX_FRAME_PIXELS} pixels; give another file, or {_REPAIR}"
+                f"of frames above {MAX_FRAME_PIXELS} pixels",
+                f"give another file, or {_REPAIR}",
             ) from error
         if container.format.name == "gif" and not is_gif(self.name):  # FFmpeg looks on for one behind what is lost
-            raise InputError(f"{self.name} does not begin as a GIF; copy it again, or {_REPAIR}")
+            raise DamagedError(f"{self.name} does not begin as a GIF", f"copy it again, or {_REPAIR}")
         return container
 
     def _stream(self, container: Any) -> Any:
         cover = _import_av().stream.Disposition.attached_pic
         streams = [stream for stream in container.streams.video if not stream.disposition & cover]
         if not streams:
-            raise InputError(f"{self.name} has no video stream (only sound or pictures); give a video file")
+            raise DamagedError(f"{self.name} has no video stream (only sound or pictures)", "give a video file")
         stream = streams[0]
         if stream.codec_context is None:
-            raise InputError(f"{self.name} is coded in a way that PyAV cannot decode; {_REPAIR}")
+            raise DamagedError(f"{self.name} is coded in a way that PyAV cannot decode", _REPAIR)
         check_frame_pixels(self.name, stream.height, stream.width)
         return stream
 

@@ -58,7 +58,7 @@ def _newer_options(data: Any, path: str | None) -> dict[str, Any]:
     limit = data.get("memory_limit_gb", 0.0)
     return {
         "source": data.get("source", "auto") if path is None else "auto",
-        "on_corrupt": data.get("on_corrupt", "refuse"),
+        "on_corrupt": data.get("on_corrupt", "skip"),
         "memory_limit_bytes": round(min(limit, 1e9) * 1e9) if limit else None,
         "tfds": data.tfds.to_dict() if "tfds" in data and path is None else None,
     }

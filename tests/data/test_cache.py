@@ -123,7 +123,7 @@ def test_shown_and_cleared(tmp_path, cache_dir, capsys):
 def test_failure_while_reading_leaves_nothing(folder, cache_dir):
     pathlib.Path(folder, "frame9.png").write_text("no picture")
     with pytest.raises(InputError, match=r"frame9.png"):
-        load(folder)
+        load(folder, on_corrupt="raise")
     assert list(cache_dir.iterdir()) == []
 
 

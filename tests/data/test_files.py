@@ -1,6 +1,7 @@
 """Folders of frames."""
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -112,9 +113,9 @@ def test_float_pixels(tmp_path):
     assert load(tmp_path, image_size=0)[0].frames[:, 0, 0, 0].tolist() == [0, 255]
     Image.fromarray(np.full((4, 4), 80.0, np.float32)).save(tmp_path / "f2.tiff")
     with pytest.raises(
-        InputError, match=r"f2.tiff has values from 80.0 to 80.0; float32 pixels are expected in \[0, 1\]"
+        InputError, match=r"f2.tiff has values from 80.0 to 80.0, float32 pixels are expected in \[0, 1\]; scale"
     ):
-        load(tmp_path, image_size=0)
+        load(tmp_path, image_size=0, on_corrupt="raise")
 
 
 def test_exif_orientation(tmp_path):
@@ -166,7 +167,35 @@ def test_bad_frame_is_named(write_folder, tmp_path, damage, message):
     folder = write_folder("walk", grey_frames([1, 2, 3]))
     damage(tmp_path / "walk" / "frame1.png")
     with pytest.raises(InputError, match=message):
-        load(folder)
+        load(folder, on_corrupt="raise")
+
+
+def test_damaged_frames_are_left_out(write_folder, tmp_path, caplog):
+    folder = write_folder("walk", grey_frames([1, 2, 3, 4, 5, 6]))
+    for number in (0, 3):
+        truncated_png(tmp_path / "walk" / f"frame{number}.png")
+    said = rf"{folder}: 2 of 6 frames cannot be read; they are left out, .* \(the first: {folder}/frame0.png cannot be"
+    for _ in range(2):  # the second is from the cache
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "sfa_jax"):
+            runs = load(folder, image_size=0)
+        assert [run.frame_index.tolist() for run in runs] == [[1, 2], [4, 5]]
+        assert [run.frames[:, 0, 0, 0].tolist() for run in runs] == [[2, 3], [5, 6]]
+        assert [bool(re.match(said, record.message)) for record in caplog.records] == [True]
+    with pytest.raises(InputError, match=r"frame0.png cannot be read as an image .*, or leave out .*on_corrupt=skip"):
+        load(folder, image_size=0, on_corrupt="raise")
+
+
+def test_a_folder_without_a_readable_frame(write_folder, tmp_path, caplog):
+    whole, broken = write_folder("a", grey_frames([1, 2, 3])), write_folder("b", grey_frames([1, 2]))
+    for number in range(2):
+        truncated_png(tmp_path / "b" / f"frame{number}.png")
+    with pytest.raises(InputError, match=rf"{broken} has no frame that can be read: {broken}/frame0.png .*make the"):
+        load(broken)
+    with caplog.at_level(logging.WARNING, "sfa_jax"):
+        (run,) = load([whole, broken])
+    assert run.name == whole
+    assert [record.message[: len(broken) + 12] for record in caplog.records] == [f"{broken} is left out"]
 
 
 def test_wrong_checksum_of_pixels(write_folder, tmp_path):
@@ -177,8 +206,8 @@ def test_wrong_checksum_of_pixels(write_folder, tmp_path):
     place = data.index(b"IEND") - 8  # within the checksum of what stands before the end mark
     data[place] ^= 1
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"frame1.png .*the checksum of its part b'IDAT' is wrong\): make the file"):
-        load(folder)
+    with pytest.raises(InputError, match=r"frame1.png .*the checksum of its part b'IDAT' is wrong\); make the file"):
+        load(folder, on_corrupt="raise")
 
 
 def test_animation_of_another_name(tmp_path):

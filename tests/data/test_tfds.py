@@ -222,7 +222,7 @@ def test_errors(prepared, path, message):
     if path and path[0] != "/":
         path += ("&" if "?" in path else "?") + f"data_dir={prepared}"
     with pytest.raises(InputError, match=message):
-        load(f"tfds:{path}", image_size=8)
+        load(f"tfds:{path}", image_size=8, on_corrupt="raise")
 
 
 def test_images_of_many_sizes(prepared):

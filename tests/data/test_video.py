@@ -101,7 +101,7 @@ def test_truncated_file(write_video, pan, name, codec, pix_fmt):
 def test_garbage_in_the_middle(write_video, pan, name, codec, pix_fmt, cache_dir):
     path = damage(write_video(name, pan(60), codec, pix_fmt), garbage)
     with pytest.raises(InputError, match=rf"{name} is damaged at frame \d+ \(.*ffmpeg -i in -c:v libx264 out.mp4"):
-        load(path)
+        load(path, on_corrupt="raise")
     assert list(cache_dir.iterdir()) == []
 
 
