@@ -182,7 +182,7 @@ def plan(
         splits = tfds_splits(one, _tfds_options(tfds or {}), on_corrupt=on_corrupt, root=root)
         sources, options = [*splits], options._replace(split_cuts=False)
     else:
-        sources = find_sources(path)
+        sources = find_sources(path, on_corrupt)
     return Plan(sources, [], options, root, limit, path, on_corrupt)
 
 
