@@ -86,9 +86,8 @@ class ArrayFile:
             white = 255.0
             if self.dtype.kind != "b" and self.dtype != np.uint8:
                 seen = _range(name, self._chunks(frames))
-                white = seen.white(name)
-                said = told(name, seen, white)
-                yield from [Note(said)] if said else []
+                white = seen.white(name, options.white)
+                yield told(name, seen, white)
             for chunk in self._chunks(frames):
                 for frame in eight_bits(chunk, white, name):
                     image = sized(frame, options) if number % options.stride == 0 else None

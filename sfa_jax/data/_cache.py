@@ -49,6 +49,7 @@ class Entry(NamedTuple):
     steps: tuple[int, ...]  # from one number of each run to the next
     truth: tuple[str, ...]  # names of what is known of each frame
     notes: tuple[str, ...]  # warnings, one sentence each
+    white: float  # of integers of more than 8 bits, or 0
     damage: tuple[str, str] | None  # what was left out first: `said` and `repair` of its error
 
     @property
@@ -67,7 +68,7 @@ def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
 
 
 def store(source: Source, options: Options, root: pathlib.Path, on_corrupt: str) -> Entry:
-    """Gives the entry of a source, written first where there is none, and logs its notes.
+    """Gives the entry of a source, written first where there is none.
 
     Args:
       source: of the frames.
@@ -94,8 +95,6 @@ def store(source: Source, options: Options, root: pathlib.Path, on_corrupt: str)
             raise InputError(f"the cache entry {path} was removed or damaged while it was in use; run again")
     if entry.damage and on_corrupt == "raise":
         raise refused(DamagedError(*entry.damage))
-    for note in entry.notes:
-        logger.warning("%s", note)
     return entry
 
 
@@ -232,6 +231,7 @@ def _write_frames(
     truth: dict[str, list[float]] = {}
     shape: tuple[int, ...] = ()
     notes: list[str] = []
+    white = 0.0
     wrong: list[DamagedError] = []
     broken = False  # frames were left out since the last one that is kept
     n_read = 0
@@ -240,7 +240,8 @@ def _write_frames(
     try:
         for picture in source.pictures(options):
             if isinstance(picture, Note):
-                notes.append(picture.text)
+                notes += [picture.text] if picture.text else []
+                white = max(white, picture.white)
                 continue
             progress.update()
             if isinstance(picture, DamagedError):
@@ -298,6 +299,7 @@ def _write_frames(
         "cuts": cuts,
         "truth": list(truth),
         "notes": notes,
+        "white": white,
         "damage": [wrong[0].said, wrong[0].repair] if wrong else None,
     }
 
@@ -310,7 +312,9 @@ def _open_entry(path: pathlib.Path) -> Entry | None:
         runs = tuple((first, count) for first, count in header["runs"])
         numbers, steps, truth, notes = (tuple(header[name]) for name in ("numbers", "steps", "truth", "notes"))
         damage = tuple(header["damage"]) if header["damage"] else None
-        entry = Entry(path, shape, header["name"], header["stride"], runs, numbers, steps, truth, notes, damage)
+        entry = Entry(
+            path, shape, header["name"], header["stride"], runs, numbers, steps, truth, notes, header["white"], damage
+        )
         whole &= not truth or (path / _TRUTH).is_file()
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -164,20 +164,20 @@ def _decode(pictures: _Pictures, options: Options) -> Iterator[Picture | Damaged
         kept = number % options.stride == 0
         if not kept and not options.split_cuts:
             continue
-        said = ""
+        note = Note("")
         try:
             with pillow_warnings(), opening as picture:
                 kind = _kind(picture)
                 if kind and kind not in whites:
                     seen = _range(pictures, kind)
-                    whites[kind] = seen.white(pictures.name)
-                    said = told(pictures.name, seen, whites[kind])
+                    whites[kind] = seen.white(pictures.name, options.white)
+                    note = told(pictures.name, seen, whites[kind])
                 decoded, size = picture.decode(smallest, whites.get(kind))
         except DamagedError as error:
             yield error
             continue
-        if said:
-            yield Note(said)
+        if note != Note(""):
+            yield note
         first_size = first_size or size
         if size != first_size and not said_mixed:
             sizes = (

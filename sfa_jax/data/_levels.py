@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from sfa_jax._errors import InputError
+from sfa_jax.data._source import Note
 
 ENOUGH = 1 << 14
 """An unsigned value from here on has the white of 16 bits, whatever else there is."""
@@ -41,8 +42,12 @@ class ValueRange:
             self.high, self._high_at = high, where
         self.dtype = values.dtype
 
-    def white(self, name: str) -> float:
+    def white(self, name: str, least: float = 0) -> float:
         """Returns the value that becomes 255.
+
+        Args:
+          name: of the source, for messages.
+          least: what it must be at least, of integers.
 
         Raises:
           InputError: which value is black or white cannot be told.
@@ -58,9 +63,9 @@ class ValueRange:
                 f"black and white is not known; expected whole numbers in [0, {_WHITES[-1]}] or floating point in "
                 f"[0, 1]: {self._advice()}"
             )
-        if not self.high:
-            return 1 if floats else 255
-        return next(white for white in _WHITES if self.high <= white)
+        if floats:
+            return next(white for white in _WHITES if self.high <= white)
+        return max(least, next(white for white in _WHITES if self.high <= white)) if self.high else least or 255
 
     def _advice(self) -> str:
         """What to save instead; no expression in it overflows or wraps in any type."""
@@ -77,14 +82,16 @@ class ValueRange:
         return f"save numpy.clip(frames, 0, 1) if 1 is white, or {frames} / {high:.9g}"
 
 
-def told(name: str, values: ValueRange, white: float) -> str:
-    """A sentence that tells the choice of a white level; empty where it is that of the type."""
-    if white == (1 if values.dtype.kind == "f" else np.iinfo(values.dtype).max):
-        return ""
+def told(name: str, values: ValueRange, white: float) -> Note:
+    """Tells the choice of a white level, without words where it is that of the type."""
+    floats = values.dtype.kind == "f"
+    if white == (1 if floats else np.iinfo(values.dtype).max):
+        return Note("", 0 if floats else white)
     bits = "as black and white" if white == 1 else f"as {int(white).bit_length()} bits"
-    return (
+    return Note(
         f"{name} has {values.dtype} values up to {values.high:g}: they are read {bits}, 0 black and {white:g} white, "
-        "in all frames; if white is another value, save them as floating point in [0, 1]"
+        "in all frames; if white is another value, save them as floating point in [0, 1]",
+        0 if floats else white,
     )
 
 

@@ -261,6 +261,10 @@ def read_some(found: Plan, *, alone: bool) -> list[Run]:
             wrong.append(error)
     if wrong and not stored:
         raise wrong[0]
+    stored = _with_one_white(stored, found)
+    for _, entry in stored:
+        for note in entry.notes if isinstance(entry, Entry) else ():
+            logger.warning("%s", note)
     if alone:  # of several, those too short are left out
         check_length(sources[0].name, stored[0][1].shape[0], options.stride)
     entries = find_entries(root)
@@ -283,6 +287,18 @@ def read_some(found: Plan, *, alone: bool) -> list[Run]:
             of_set = (source.held_out, "run") if isinstance(source, TfdsSplit) else ()
             runs.extend(entry_runs(entry, in_memory, *of_set))
     return runs
+
+
+def _with_one_white(
+    stored: list[tuple[Source, Entry | np.ndarray | RecordFrames]], found: Plan
+) -> list[tuple[Source, Entry | np.ndarray | RecordFrames]]:
+    """Sources of integers of more than 8 bits by the largest white of them, so that they are equally bright."""
+    white = max((entry.white for _, entry in stored if isinstance(entry, Entry)), default=0.0)
+    brighter = found._replace(options=found.options._replace(white=white))
+    return [
+        (source, _store(source, brighter) if isinstance(entry, Entry) and 0 < entry.white < white else entry)
+        for source, entry in stored
+    ]
 
 
 def _store(source: Source, found: Plan) -> Entry | np.ndarray | RecordFrames:

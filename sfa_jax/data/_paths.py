@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from sfa_jax._errors import InputError
+from sfa_jax._folders import as_path
 from sfa_jax.data._kinds import reason_against
 from sfa_jax.data._packaged import VIDEOS, find_video
 from sfa_jax.data._source import Source, natural_key
@@ -74,6 +75,7 @@ def _expand(path: str) -> list[Given]:
         raise _alone(path, "drawn" if path in WORLDS else "a set of TFDS")
     if path in VIDEOS:
         return [Given(find_video(path))]
+    as_path(path, "path")  # refuses addresses, and variables that no shell has replaced
     option = re.fullmatch(r"(.+)\?(\w+)=(.*)", expanded)
     if option and os.path.isfile(option[1]):
         if option[2] != "frames" or not option[3]:
