@@ -17,6 +17,7 @@ from sfa_jax.data._levels import as_bytes, first_not_finite
 _BITS, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339
 _APART, _SIGNED = 2, 2
 _COLORS = {"RGB;16": 3, "RGBX;16": 3, "RGBA;16": 4, "RGBa;16": 4, "LA;16": 2}
+_NATIVE = {"I;16BS": "I;16S", "I;32BS": "I;32S", "F;32BF": "F;32F"} if np.little_endian else {}
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
 
 
@@ -76,6 +77,8 @@ def read_deep(opened: Image.Image, again: Callable[[], AbstractContextManager[Im
         values = _netpbm(opened, offset, args[0] == "RGB", plain=codec == "ppm_plain")
     elif opened.mode == "F" or opened.mode.startswith("I"):
         white = 4095 if tags.get(_BITS) == (12,) else None
+        if codec == "libtiff" and args[0] in _NATIVE:  # it has brought the bytes to this machine's order
+            _set_raw_mode(opened, _NATIVE[args[0]])
         values = np.asarray(opened)
         values = values if opened.format == "TIFF" or opened.mode == "F" else values.astype(np.uint16)
     elif isinstance(args[0], str) and args[0][:-1] in _COLORS:

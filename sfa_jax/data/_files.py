@@ -85,9 +85,9 @@ class StackFile:
 
     def each(self) -> Iterator[AbstractContextManager[OpenPicture]]:
         """Gives what opens each picture; errors come when it is entered, in the order given."""
-        with pillow_warnings(), picture_errors(self.name):
-            opened = open_image(self.name, self.name)
-        with opened:
+        with contextlib.ExitStack() as stack:
+            with pillow_warnings(), picture_errors(self.name):
+                opened = stack.enter_context(open_image(self.name, self.name))
             for number, page in enumerate(self._found.pages):
                 yield self._at(opened, number, page)
 
@@ -107,11 +107,11 @@ class StackFile:
     def _at(self, opened: Image.Image, number: int, page: Page) -> Iterator[OpenPicture]:
         name = f"{self.name} (picture {number})"
         with picture_errors(name):
-            opened.seek(page.number)
-            if page.shift:  # read again what the last picture of this page was
-                with Image.open(self.name, formats=("TIFF",)) as again:
+            if page.shift:  # of one page Pillow reads one picture
+                with open_image(self.name, self.name) as again:
                     yield OpenPicture(self.name, again, page, name)
             else:
+                opened.seek(page.number)
                 yield OpenPicture(self.name, opened, page, name)
 
 

@@ -56,7 +56,7 @@ class ValueRange:
         if floats and self.low >= -_TOLERANCE and self.high <= 1 + _TOLERANCE:
             return 1
         ambiguous = floats and self.high < _LEAST_WHITE_OF_FLOATS
-        if self.low < 0 or self.high > _WHITES[-1] or ambiguous:
+        if self.low < 0 or self.high > _WHITES[-1] * (1 + _TOLERANCE * floats) or ambiguous:
             bad, place = (self.low, self._low_at) if self.low < 0 else (self.high, self._high_at)
             raise InputError(
                 f"{name} has values from {self.low:g} to {self.high:g} ({bad:g} in {place}), and which of them are "
@@ -64,7 +64,7 @@ class ValueRange:
                 f"[0, 1]: {self._advice()}"
             )
         if floats:
-            return next(white for white in _WHITES if self.high <= white)
+            return next(white for white in _WHITES if self.high <= white * (1 + _TOLERANCE))
         return max(least, next(white for white in _WHITES if self.high <= white)) if self.high else least or 255
 
     def _advice(self) -> str:
@@ -75,8 +75,9 @@ class ValueRange:
         if low < 0:
             if self.dtype.kind == "f" and low >= -1 - _TOLERANCE and high <= 1 + _TOLERANCE:
                 return "if the range is [-1, 1], save (frames + 1) / 2"
-            clipped = "" if -low > 0.1 * high else ", or numpy.clip(frames, 0, None) if 0 is black"
-            return f"save ({frames} + {-low:.9g}) / {high - low:.9g}{clipped}"
+            clip = -low < 0.1 * high and _LEAST_WHITE_OF_FLOATS <= high <= _WHITES[-1]
+            rest = ", or numpy.clip(frames, 0, None) if 0 is black" if clip else ""
+            return f"save ({frames} + {-low:.9g}) / {high - low:.9g}{rest}"
         if high > _WHITES[-1]:
             return f"save {frames} / {high:.9g}"
         return f"save numpy.clip(frames, 0, 1) if 1 is white, or {frames} / {high:.9g}"

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from sfa_jax._errors import DamagedError, InputError
 from sfa_jax.data._deep import Deep, read_deep
@@ -101,7 +101,7 @@ class OpenPicture:
     @contextlib.contextmanager
     def _again(self) -> Iterator[Image.Image]:
         file = io.BytesIO(self._file.getvalue()) if isinstance(self._file, io.BytesIO) else self._file
-        with Image.open(file, formats=_FORMATS) as opened:
+        with open_image(file, self.name) as opened:
             opened.seek(self._page.number)
             self._page.move(opened)
             yield opened
@@ -128,16 +128,26 @@ def picture_errors(name: str, repair: str = REPAIR) -> Iterator[None]:
             f"{name} has too many pixels for a frame ({error}), at most {MAX_FRAME_PIXELS} are read",
             "if it is not damaged, make it smaller first",
         ) from error
+    except UnidentifiedImageError as error:
+        said = f"{name} cannot be read as an image (it has no format and kind of values that Pillow knows)"
+        raise DamagedError(said, repair) from error
     except Exception as error:  # the plugins raise SyntaxError, struct.error, EOFError, MemoryError... on damaged files
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise DamagedError(f"{name} cannot be read as an image ({reason})", repair) from error
 
 
-def open_image(file: str | IO[bytes], name: str) -> Image.Image:
+@contextlib.contextmanager
+def open_image(file: str | IO[bytes], name: str) -> Iterator[Image.Image]:
     """Opens a picture with Pillow, within `pillow_warnings` and `picture_errors`."""
     if isinstance(file, str) and not stat.S_ISREG(os.stat(file).st_mode):  # from a pipe nothing may ever come
         raise DamagedError(f"{name} is a pipe or a device, not a picture", "remove it from the folder")
-    return Image.open(file, formats=(*_FORMATS, "TGA") if name.lower().endswith(".tga") else _FORMATS)
+    formats = (*_FORMATS, "TGA") if name.lower().endswith(".tga") else _FORMATS
+    # Not by its path: Pillow would map the pixels of some TIFF files, those to be turned in the wrong shape.
+    with (
+        open(file, "rb") if isinstance(file, str) else contextlib.nullcontext(file) as data,
+        Image.open(data, formats=formats) as opened,
+    ):
+        yield opened
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """From files and folders to the sources of frames in them."""
 
 import collections
+import contextlib
 import itertools
 import logging
 import os
@@ -22,6 +23,7 @@ _log = logging.getLogger("sfa_jax")
 
 _PICTURES = (Kind.PICTURE, Kind.TIFF, Kind.GIF)
 _ANIMATED = (".png", ".webp", ".apng")
+_TIFF = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
 
 
 class Given(NamedTuple):
@@ -91,7 +93,7 @@ def folder_sources(folder: str, on_corrupt: str) -> list[Source]:
         frames: list[str] = []
         odd: list[str] = []
         others: list[Source] = []
-        skipped = _not_animated(where, files)
+        skipped = _single(where, files)
         for name, kind in files.items():
             path = os.path.join(where, name)
             try:
@@ -199,17 +201,24 @@ def _several(path: str, kind: Kind) -> tuple[Source | None, str]:
     return VideoFile(path) if animated else None, ""
 
 
-def _not_animated(where: str, files: dict[str, Kind]) -> set[str]:
-    """Pictures of a folder that need not be looked into: where the first of a suffix is one picture, all are."""
-    skipped: set[str] = set()
-    for suffix in _ANIMATED:
-        names = [name for name in files if os.path.splitext(name)[1].lower() == suffix]
-        try:
-            if names and not is_animated(os.path.join(where, names[0])):
-                skipped.update(names)
-        except OSError:  # it is told when it is to be read
-            skipped.update(names)
-    return skipped
+def _single(where: str, files: dict[str, Kind]) -> set[str]:
+    """Pictures of a folder that need not be looked into, as many of them would take long.
+
+    Where the first file of a format has one picture, so have others, but for TIFF files that are half as large again.
+    One that has several all the same is left out when it is read, and told.
+    """
+    single: set[str] = set()
+    for formats in (*((suffix,) for suffix in _ANIMATED), _TIFF):
+        names = [name for name in files if os.path.splitext(name)[1].lower() in formats]
+        with contextlib.suppress(OSError, DamagedError):  # are told when they are read
+            if names and _several(os.path.join(where, names[0]), files[names[0]])[0] is None:
+                single.update(names[1:] if formats != _TIFF else _not_larger(where, names)[1:])
+    return single
+
+
+def _not_larger(where: str, names: list[str]) -> list[str]:
+    sizes = [os.path.getsize(os.path.join(where, name)) for name in names]
+    return [name for name, size in zip(names, sizes, strict=True) if 2 * size <= 3 * sizes[0]]
 
 
 EXPECTED = (
