@@ -11,6 +11,7 @@ from PIL import Image
 from sfa_jax._errors import DamagedError
 
 _SUBFILE, _BITS, _DESCRIPTION, _SAMPLES, _SUB_FILES, _LAYERS = 254, 258, 270, 277, 330, 37724
+_MOST_CHANNELS = 7  # of ImageJ
 _COPY = 1 | 4  # a smaller copy of another page, or its mask
 _SAVE = "save the frames that shall be read as a stack [time, height, width] of their own"
 
@@ -65,16 +66,20 @@ def find_pages(opened: Any, name: str) -> Pages:
     n_pictures = math.prod(said.counts.values())
     if n_pages == 1 and not said.in_one_page:
         return _single(opened)
+    note = ""
+    if [*said.counts] == ["channels"] and n_pictures > _MOST_CHANNELS:  # as tifffile writes frames for ImageJ
+        said, along = said._replace(counts={"frames": n_pictures}), []
+        note = f"says that its {n_pictures} pictures are channels, and they are read as frames"
     if (len(said.counts) > 1 and len(along) != 1) or along == ["channels"] or [*said.counts] == ["channels"]:
         listed = " x ".join(f"{count} {axis}" for axis, count in said.counts.items())
         raise DamagedError(f"{name} holds {listed}, and which are frames in time is not known", _SAVE, None)
     if n_pages > 1:
-        return Pages(_full_pages(opened, n_pages))
+        return Pages(_full_pages(opened, n_pages), 0, note)
     size, spare = _room(opened)
     if not size:
         raise DamagedError(f"{name} packs {n_pictures} pictures into one page", _SAVE, n_pictures)
     whole = min(n_pictures, 1 + spare // size)
-    return Pages([Page(0, number * size) for number in range(whole)], n_pictures - whole)
+    return Pages([Page(0, number * size) for number in range(whole)], n_pictures - whole, note)
 
 
 def _single(opened: Any) -> Pages:
