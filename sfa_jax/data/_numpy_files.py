@@ -18,6 +18,7 @@ from sfa_jax.data._cache import available_memory, size_text
 from sfa_jax.data._limits import MAX_MEMBERS
 
 _MAGIC = b"\x93NUMPY"
+_MOST_BYTES = 1 << 62
 
 
 class StoredArray(NamedTuple):
@@ -92,7 +93,9 @@ def find_arrays(path: str) -> dict[str, StoredArray]:
 def numpy_errors(name: str) -> Iterator[None]:
     """Turns what a damaged file raises into a `DamagedError` that names it."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers from Python 2, and of what damage does to their text
+            yield
     except InputError:
         raise
     except Exception as error:  # zlib.error, TokenError or MemoryError of a header, NotImplementedError of zipfile...
@@ -107,16 +110,14 @@ def _read_header(file: IO[bytes], path: str, key: str) -> StoredArray:
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"its version {version} is unknown")
     parse = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of files from Python 2, and of what damage does to text
-        try:
-            shape, _, dtype = parse(file)
-        except (MemoryError, RecursionError) as error:  # of deeply nested text
-            raise ValueError("its header is no description of an array") from error
+    try:
+        shape, _, dtype = parse(file)
+    except (MemoryError, RecursionError) as error:  # of deeply nested text
+        raise ValueError("its header is no description of an array") from error
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are not read; save plain numbers")
-    if min(shape, default=0) < 0:
-        raise ValueError(f"its header claims the shape {shape}")
+    if min(shape, default=0) < 0 or math.prod(shape) * max(dtype.itemsize, 1) > _MOST_BYTES:
+        raise ValueError(f"its header claims the shape {str(shape)[:100]}, which no file has")
     return StoredArray(path, key, shape, dtype)
 
 
