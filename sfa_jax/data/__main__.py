@@ -4,7 +4,8 @@ import argparse
 import shutil
 from collections.abc import Sequence
 
-from sfa_jax.data._cache import cache_root, find_entries, find_leftovers, size_text
+from sfa_jax.data._cache import cache_root, find_entries, find_leftovers
+from sfa_jax.data._cache_writing import size_text
 from sfa_jax.data._record_index import FOLDER as INDEXES
 
 

@@ -23,9 +23,8 @@ from sfa_jax.data._source import (
     Note,
     Options,
     Picture,
-    luma,
+    frame_pixels,
     natural_key,
-    resize_picture,
     thumbnail,
 )
 
@@ -104,8 +103,9 @@ class FrameFolder:
                 said_mixed = True
             yield Picture(
                 number,
-                _frame(picture, options) if kept else None,
+                frame_pixels(picture, options) if kept else None,
                 thumbnail(picture) if options.split_cuts else None,
+                shown=size[::-1],
             )
 
 
@@ -126,16 +126,6 @@ def read_picture(path: str) -> Image.Image:
     """Reads one image file as 8-bit `RGB` (or `L` where it is grey), turned upright; alpha is laid over black."""
     with pillow_warnings():
         return decode_picture(path, path, None)[0]
-
-
-def _frame(picture: Image.Image, options: Options) -> np.ndarray:
-    # Channels are converted after the resize, when there is less to convert.
-    if options.height:
-        picture = resize_picture(picture, options.height, options.width)
-    if not options.greyscale:
-        return np.asarray(picture.convert("RGB"))
-    grey = np.asarray(picture)
-    return grey[..., np.newaxis] if picture.mode == "L" else luma(grey)
 
 
 @contextlib.contextmanager

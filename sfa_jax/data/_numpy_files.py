@@ -18,7 +18,8 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from sfa_jax._errors import InputError
-from sfa_jax.data._cache import available_memory, size_text
+from sfa_jax.data._cache import available_memory
+from sfa_jax.data._cache_writing import size_text
 from sfa_jax.data._limits import (
     MAX_HEADER_BYTES,
     MAX_MEMBERS,

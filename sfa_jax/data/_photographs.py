@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from sfa_jax._errors import InputError
-from sfa_jax.data._cache import available_memory, size_text
+from sfa_jax.data._cache import available_memory
+from sfa_jax.data._cache_writing import size_text
 from sfa_jax.data._checks import check_drawn_size, check_number, check_whole
 from sfa_jax.data._files import IMAGE_SUFFIXES, read_picture, walk
 from sfa_jax.data._packaged import find_photograph

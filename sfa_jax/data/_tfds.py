@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sfa_jax._errors import DamagedError, InputError
-from sfa_jax.data._cache import left_out_note, refused
+from sfa_jax.data._cache_writing import left_out_note, refused
 from sfa_jax.data._files import pillow_warnings
 from sfa_jax.data._record_frames import RecordFrames
 from sfa_jax.data._record_index import Stretches, find_stretches
