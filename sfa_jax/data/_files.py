@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps
 
-from sfa_jax._errors import DamagedError, InputError
+from sfa_jax._errors import DamagedError, InputError, is_mistake
 from sfa_jax.data._limits import MAX_FRAME_PIXELS, check_frame_pixels
 from sfa_jax.data._png import check_png
 from sfa_jax.data._source import (
@@ -184,6 +184,8 @@ def decode_picture(
             "if it is not damaged, make it smaller first",
         ) from error
     except Exception as error:  # the plugins raise SyntaxError, struct.error, EOFError, MemoryError... on damaged files
+        if is_mistake(error):
+            raise
         raise DamagedError(f"{name} cannot be read as an image ({type(error).__name__}: {error})", repair) from error
 
 

@@ -17,7 +17,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from sfa_jax._errors import InputError
+from sfa_jax._errors import InputError, is_mistake
 from sfa_jax.data._cache import available_memory
 from sfa_jax.data._cache_writing import size_text
 from sfa_jax.data._limits import (
@@ -143,6 +143,8 @@ def reading(name: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # zlib.error, TokenError or MemoryError of a header, NotImplementedError of zipfile...
+        if is_mistake(error):
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"{name} cannot be read as a NumPy file ({_short(reason)}): save it again with numpy.save or numpy.savez"
