@@ -22,7 +22,13 @@ from typing import NamedTuple
 import numpy as np
 
 from sfa_jax._errors import DamagedError, InputError
-from sfa_jax.data._cache_writing import ENTRY, FRAMES, KNOWN, TEMPORARY, TIME, TRUTH, refused, write_entry
+from sfa_jax._folders import as_path
+from sfa_jax.data._cache_writing import ENTRY, FRAMES, KNOWN, TEMPORARY, TIME, TRUTH, write_entry
+from sfa_jax.data._cache_writing import check_length as check_length
+from sfa_jax.data._cache_writing import left_out_note as left_out_note
+from sfa_jax.data._cache_writing import refused as refused
+from sfa_jax.data._cache_writing import size_text as size_text
+from sfa_jax.data._memory import available_memory as available_memory
 from sfa_jax.data._runs import Run
 from sfa_jax.data._source import Options, Source
 
@@ -44,6 +50,7 @@ class Entry(NamedTuple):
     known: tuple[str, ...]  # names of arrays that are known of the frames
     shown: tuple[int, int] | None  # (height, width) at which a player shows the first frame
     notes: tuple[str, ...]  # warnings, one sentence each
+    white: float  # of integers of more than 8 bits, or 0
     damage: tuple[str, str] | None  # what was left out first: `said` and `repair` of its error
 
     @property
@@ -54,31 +61,11 @@ class Entry(NamedTuple):
 def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """`cache_dir`, else `$SFA_JAX_CACHE`, else `$XDG_CACHE_HOME/sfa_jax`, else `~/.cache/sfa_jax`."""
     if cache_dir:
-        return pathlib.Path(cache_dir).expanduser().absolute()
+        return as_path(cache_dir, "cache_dir")
     if os.environ.get("SFA_JAX_CACHE"):
-        return pathlib.Path(os.environ["SFA_JAX_CACHE"]).expanduser().absolute()
+        return as_path(os.environ["SFA_JAX_CACHE"], "SFA_JAX_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
-    return pathlib.Path(base).expanduser().absolute() / "sfa_jax"
-
-
-def available_memory() -> int:
-    """Bytes of physical memory that can still be had, within the limits of the control group and of `ulimit -v`."""
-    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4 << 30
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
-        available = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
-    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
-        group = pathlib.Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        available = min(available, limit - int((group / "memory.current").read_text()))
-    with contextlib.suppress(ImportError, OSError, ValueError, IndexError):
-        import resource  # not on Windows
-
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if limit != resource.RLIM_INFINITY:
-            pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
-            available = min(available, limit - pages * os.sysconf("SC_PAGE_SIZE"))
-    return max(available, 0)
+    return as_path(base, "XDG_CACHE_HOME") / "sfa_jax"
 
 
 def store(source: Source, options: Options, root: pathlib.Path, on_corrupt: str) -> Entry:
@@ -109,8 +96,6 @@ def store(source: Source, options: Options, root: pathlib.Path, on_corrupt: str)
             raise InputError(f"the cache entry {path} was removed or damaged while it was in use; run again")
     if entry.damage and on_corrupt == "raise":
         raise refused(DamagedError(*entry.damage))
-    for note in entry.notes:
-        logger.warning("%s", note)
     return entry
 
 
@@ -180,7 +165,10 @@ def _open_entry(path: pathlib.Path) -> Entry | None:
         runs = tuple((first, count) for first, count in header["runs"])
         numbers, steps, known, notes = (tuple(header[name]) for name in ("numbers", "steps", "known", "notes"))
         shown, damage = (tuple(header[name]) if header[name] else None for name in ("shown", "damage"))
-        entry = Entry(path, shape, header["name"], header["stride"], runs, numbers, steps, known, shown, notes, damage)
+        entry = Entry(
+            *(path, shape, header["name"], header["stride"], runs, numbers, steps, known, shown, notes),
+            *(header["white"], damage),
+        )
         whole &= not known or (path / KNOWN).is_file()
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -104,6 +104,7 @@ class _Rows:
         self._shape: tuple[int, ...] = ()
         self._shown: tuple[int, int] | None = None
         self._notes: list[str] = []
+        self._white = 0.0
         self._wrong: list[DamagedError] = []
         self._broken = False  # frames were left out since the last one that is kept
         self._n_read = 0
@@ -111,7 +112,8 @@ class _Rows:
     def add(self, item: Picture | DamagedError | Note) -> np.ndarray | None:
         """Takes what a source gives next; returns the frame if it is to be written."""
         if isinstance(item, Note):
-            self._notes.append(item.text)
+            self._notes += [item.text] if item.text else []
+            self._white = max(self._white, item.white)
             return None
         if isinstance(item, DamagedError):
             if self._on_corrupt == "raise":
@@ -178,6 +180,7 @@ class _Rows:
             "cuts": cuts,
             "known": list(known),
             "notes": self._notes,
+            "white": self._white,
             "damage": [self._wrong[0].said, self._wrong[0].repair] if self._wrong else None,
         }
         return header, known

@@ -3,8 +3,7 @@
 import numpy as np
 
 from sfa_jax._errors import InputError
-from sfa_jax.data._cache import available_memory
-from sfa_jax.data._cache_writing import size_text
+from sfa_jax.data._cache import available_memory, size_text
 from sfa_jax.data._checks import check_number, check_whole
 from sfa_jax.data._digits import digits
 from sfa_jax.data._runs import Run

@@ -15,12 +15,13 @@ from sfa_jax.data._cache import (
     Entry,
     available_memory,
     cache_root,
+    check_length,
     entry_frames,
     entry_runs,
     find_entries,
+    size_text,
     store,
 )
-from sfa_jax.data._cache_writing import check_length, size_text
 from sfa_jax.data._checks import check_image_size, check_whole
 from sfa_jax.data._paths import WORLDS, PathLike, find_sources
 from sfa_jax.data._record_frames import RecordFrames
@@ -182,7 +183,7 @@ def plan(
         splits = tfds_splits(one, _tfds_options(tfds or {}), on_corrupt=on_corrupt, root=root)
         sources, options = [*splits], options._replace(split_cuts=False)
     else:
-        sources = find_sources(path)
+        sources = find_sources(path, on_corrupt)
     return Plan(sources, [], options, root, limit, path, on_corrupt)
 
 
@@ -261,6 +262,10 @@ def read_some(found: Plan, *, alone: bool) -> list[Run]:
             wrong.append(error)
     if wrong and not stored:
         raise wrong[0]
+    stored = _with_one_white(stored, found)
+    for _, entry in stored:
+        for note in entry.notes if isinstance(entry, Entry) else ():
+            logger.warning("%s", note)
     if alone:  # of several, those too short are left out
         check_length(sources[0].name, stored[0][1].shape[0], options.stride)
     entries = find_entries(root)
@@ -310,6 +315,18 @@ def _tell_changed_shape(entries: Sequence[Entry]) -> None:
         kept,
         f" (so are those of {len(changed) - 1} other files or folders)" if len(changed) > 1 else "",
     )
+
+
+def _with_one_white(
+    stored: list[tuple[Source, Entry | np.ndarray | RecordFrames]], found: Plan
+) -> list[tuple[Source, Entry | np.ndarray | RecordFrames]]:
+    """Sources of integers of more than 8 bits by the largest white of them, so that they are equally bright."""
+    white = max((entry.white for _, entry in stored if isinstance(entry, Entry)), default=0.0)
+    brighter = found._replace(options=found.options._replace(white=white))
+    return [
+        (source, _store(source, brighter) if isinstance(entry, Entry) and 0 < entry.white < white else entry)
+        for source, entry in stored
+    ]
 
 
 def _store(source: Source, found: Plan) -> Entry | np.ndarray | RecordFrames:

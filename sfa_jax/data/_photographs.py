@@ -11,11 +11,12 @@ import numpy as np
 from PIL import Image
 
 from sfa_jax._errors import InputError
-from sfa_jax.data._cache import available_memory
-from sfa_jax.data._cache_writing import size_text
+from sfa_jax.data._cache import available_memory, size_text
 from sfa_jax.data._checks import check_drawn_size, check_number, check_whole
-from sfa_jax.data._files import IMAGE_SUFFIXES, read_picture, walk
+from sfa_jax.data._kinds import Kind
+from sfa_jax.data._listing import LeftOut, list_folder
 from sfa_jax.data._packaged import find_photograph
+from sfa_jax.data._pictures import read_picture
 from sfa_jax.data._runs import Run
 from sfa_jax.data._source import REDUCING_GAP, crop_picture
 
@@ -149,16 +150,24 @@ def _find(given: PathLike | Sequence[PathLike]) -> dict[str, str]:
         if not os.path.isdir(folder):
             found[name] = find_photograph("photographs", name)
             continue
-        images = [
-            os.path.join(where, file)
-            for where, files in walk(folder)
-            for file in files
-            if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES
-        ]
+        images = _images(folder)
         if not images:
             raise InputError(f"photographs.photographs: the folder {name} holds no images; give one that does")
         found |= dict(zip(images, images, strict=True))
     return found
+
+
+def _images(folder: str) -> list[str]:
+    """The pictures in a folder and those below it; the rest is told."""
+    left_out, images = LeftOut(folder), []
+    for where, files in list_folder(folder, left_out):
+        for file, kind in files.items():
+            if kind in (Kind.PICTURE, Kind.TIFF, Kind.GIF):
+                images.append(os.path.join(where, file))
+            else:
+                left_out.add_file(file, Kind.UNKNOWN)
+    left_out.tell()
+    return images
 
 
 def _choose(held_out: object, names: Sequence[str]) -> set[str]:

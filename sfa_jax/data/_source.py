@@ -26,6 +26,7 @@ class Options(NamedTuple):
       stride: frames whose number is a multiple of it are kept.
       greyscale: one channel (ITU-R 601 luma).
       split_cuts: look for hard cuts.
+      white: the least value of white of integers of more than 8 bits; 0 for what each source has by itself.
     """
 
     height: int
@@ -33,6 +34,7 @@ class Options(NamedTuple):
     stride: int
     greyscale: bool
     split_cuts: bool
+    white: float = 0
 
 
 class Picture(NamedTuple):
@@ -58,12 +60,16 @@ class Picture(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Something that a user should know of a source: a full sentence that names it.
+    """Something that a user should know of a source.
 
-    It is logged as a warning whenever the frames are used, also from the cache.
+    Attributes:
+      text: a full sentence that names the source, logged as a warning whenever the frames are used, also from the
+        cache; or nothing.
+      white: the value of white of the source's integers of more than 8 bits, or 0.
     """
 
     text: str
+    white: float = 0
 
 
 class Estimate(NamedTuple):

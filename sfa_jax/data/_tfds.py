@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sfa_jax._errors import DamagedError, InputError
-from sfa_jax.data._cache_writing import left_out_note, refused
-from sfa_jax.data._files import pillow_warnings
+from sfa_jax.data._cache import left_out_note, refused
+from sfa_jax.data._levels import ENOUGH
+from sfa_jax.data._pictures import pillow_warnings
 from sfa_jax.data._record_frames import RecordFrames
 from sfa_jax.data._record_index import Stretches, find_stretches
 from sfa_jax.data._runs import Run
@@ -158,6 +159,12 @@ class TfdsSplit:
                 with pillow_warnings():
                     frames = list(pool.map(functools.partial(self._frame, options), part))
                 yield from frames
+        deep = self._records.deep
+        if deep.dtype.kind == "u" and 0 < deep.high < ENOUGH:
+            yield Note(
+                f"{self.name}: its 16-bit images have no value above {deep.high:g}, and are nearly black as 65535 is "
+                "white: scale them and write the set again"
+            )
 
     def _images(self, options: Options) -> Iterator[list["_Job | DamagedError"]]:
         """What is to be decoded of examples that are one frame each."""

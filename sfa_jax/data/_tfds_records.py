@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from sfa_jax._errors import DamagedError, InputError, is_mistake
-from sfa_jax.data._arrays import eight_bits, sized
-from sfa_jax.data._files import decode_picture
+from sfa_jax.data._arrays import sized, tensor_bytes
+from sfa_jax.data._levels import ValueRange
+from sfa_jax.data._pictures import decode_picture
 from sfa_jax.data._source import REDUCING_GAP, Options, crop_picture, luma, resize_picture
 from sfa_jax.data._tfds_features import Layout, Leaf, frame_shape, is_image
 
@@ -32,6 +33,7 @@ class Records:
 
     def __init__(self, name: str, source: Any, layout: Layout, files: Sequence[tuple[str, int]]) -> None:
         self.name, self.layout, self._source = name, layout, source
+        self.deep = ValueRange()  # of images of more than 8 bits that were decoded
         self._files = [name for name, _ in files]
         self._ends = np.cumsum([count for _, count in files])
         self._parsers: dict[tuple[str, ...], Any] = {}
@@ -147,12 +149,12 @@ class Records:
         """
         name, leaf = self.where(number), self.layout.frames
         if not isinstance(value, bytes) and not _is_single(self.layout):
-            return sized(eight_bits(_with_channel(value)[None], number, name)[0], options)
+            return sized(tensor_bytes(_with_channel(value), name), options)
         height, width = options.height, options.width
         if isinstance(value, bytes):
             # A JPEG is decoded at a fraction of its size where that is still twice what is needed.
             smallest = (round(REDUCING_GAP * height), round(REDUCING_GAP * width)) if height else None
-            picture, size = decode_picture(io.BytesIO(value), name, smallest, REPAIR)
+            picture, size = decode_picture(io.BytesIO(value), name, smallest, REPAIR, self.deep)
             expected = frame_shape(leaf)[1::-1]  # EXIF may have turned it
             if not any(
                 all(told in (None, side) for told, side in zip(expected, sides, strict=True))
@@ -160,7 +162,7 @@ class Records:
             ):
                 raise DamagedError(f"{name} is an image of {size[0]}x{size[1]}, its feature is {leaf}", REPAIR)
         else:
-            frame = eight_bits(_with_channel(value)[None], number, name)[0]
+            frame = tensor_bytes(_with_channel(value), name)
             picture = Image.fromarray(frame if frame.shape[2] == 3 else frame[..., 0])
         channels = frame_shape(leaf)[2]
         picture = picture.convert("L" if channels == 1 else "RGB")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sfa_jax.data import Batch, ClipSampler, Reader, ReadOptions
-from sfa_jax.data._cache_writing import size_text
+from sfa_jax.data._cache import size_text
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._mesh import Devices
 
