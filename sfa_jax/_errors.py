@@ -1,4 +1,9 @@
-"""The one exception for bad input: its message is what the user reads instead of a stack trace."""
+"""The exceptions for bad input: their message is what the user reads instead of a stack trace."""
+
+import os
+import traceback
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 
 class InputError(ValueError):
@@ -24,3 +29,17 @@ class DamagedError(InputError):
 
     def __str__(self) -> str:
         return f"{self.said}; {self.repair}"
+
+
+def is_mistake(error: BaseException) -> bool:
+    """Tells a mistake in the code or the installation from what a library raises on a damaged file.
+
+    Libraries raise nearly anything on damaged files, `TypeError` among it, but deep inside; a call with a wrong
+    argument and a wrong name fail in the package itself.
+    """
+    if isinstance(error, ImportError):
+        return True
+    if not isinstance(error, (TypeError, AttributeError, NameError, AssertionError)):
+        return False
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and os.path.abspath(frames[-1].filename).startswith(_PACKAGE + os.sep)

@@ -18,8 +18,7 @@ from sfa_jax.data._source import (
     Note,
     Options,
     Picture,
-    luma,
-    resize_picture,
+    frame_pixels,
     thumbnail,
 )
 from sfa_jax.data._tiff import Page, Pages, find_pages
@@ -191,7 +190,7 @@ def _decode(pictures: _Pictures, options: Options) -> Iterator[Picture | Damaged
             yield Note(f"{sizes}; all are resized to {options.width}x{options.height}")
             said_mixed = True
         small = thumbnail(decoded) if options.split_cuts else None
-        yield Picture(number, _frame(decoded, options) if kept else None, small)
+        yield Picture(number, frame_pixels(decoded, options) if kept else None, small, shown=size[::-1])
 
 
 def _kind(picture: OpenPicture) -> str:
@@ -213,13 +212,3 @@ def _range(pictures: _Pictures, kind: str) -> ValueRange:
             if deep.colors.dtype.kind == "u" and seen.high >= ENOUGH:
                 break
     return seen
-
-
-def _frame(picture: Image.Image, options: Options) -> np.ndarray:
-    # Channels are converted after the resize, when there is less to convert.
-    if options.height:
-        picture = resize_picture(picture, options.height, options.width)
-    if not options.greyscale:
-        return np.asarray(picture.convert("RGB"))
-    gray = np.asarray(picture)
-    return gray[..., np.newaxis] if picture.mode == "L" else luma(gray)

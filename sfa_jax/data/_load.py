@@ -35,6 +35,7 @@ logger = logging.getLogger("sfa_jax")
 _GREY = "digits", "digit_film"  # whatever is asked for
 SOURCES = "auto", "tfds"
 ON_CORRUPT = "skip", "raise"
+_OTHER_SHAPE = 1.1  # width over height of frames, over that of what is shown: below, nobody sees it
 
 
 class Plan(NamedTuple):
@@ -270,6 +271,7 @@ def read_some(found: Plan, *, alone: bool) -> list[Run]:
     entries = find_entries(root)
     if len(entries) > had:
         logger.info("the cache %s now holds %s", root, size_text(sum(entry.n_bytes for entry in entries)))
+    _tell_changed_shape([entry for _, entry in stored if isinstance(entry, Entry)])
     total = sum(entry.n_bytes if isinstance(entry, Entry) else entry.nbytes for _, entry in stored)
     in_memory = total <= limit
     if limit and not in_memory:
@@ -287,6 +289,32 @@ def read_some(found: Plan, *, alone: bool) -> list[Run]:
             of_set = (source.held_out, "run") if isinstance(source, TfdsSplit) else ()
             runs.extend(entry_runs(entry, in_memory, *of_set))
     return runs
+
+
+def _tell_changed_shape(entries: Sequence[Entry]) -> None:
+    """Warns once where frames are wider or narrower than a player shows them."""
+    changed = []
+    for entry in entries:
+        if entry.shown is not None:
+            (height, width), (shown_height, shown_width) = entry.shape[1:3], entry.shown
+            factor = width * shown_height / (height * shown_width)
+            if max(factor, 1 / factor) > _OTHER_SHAPE:
+                changed.append((entry, factor))
+    if not changed:
+        return
+    (entry, factor), (height, width) = changed[0], changed[0][0].shape[1:3]
+    kept = (round(height * factor), width) if factor < 1 else (height, round(width / factor))
+    logger.warning(
+        "%s: frames shown at %dx%d are read at %dx%d, %.2f times as %s; image_size=%s keeps their shape%s",
+        entry.name,
+        *entry.shown[::-1],  # type: ignore[index]
+        width,
+        height,
+        max(factor, 1 / factor),
+        "wide" if factor > 1 else "high",
+        kept,
+        f" (so are those of {len(changed) - 1} other files or folders)" if len(changed) > 1 else "",
+    )
 
 
 def _with_one_white(

@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from sfa_jax._errors import DamagedError, InputError
+from sfa_jax._errors import DamagedError, InputError, is_mistake
 from sfa_jax.data._cache import available_memory, size_text
 from sfa_jax.data._limits import MAX_MEMBERS
 
@@ -99,6 +99,8 @@ def numpy_errors(name: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # zlib.error, TokenError or MemoryError of a header, NotImplementedError of zipfile...
+        if is_mistake(error):
+            raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         said = f"{name} cannot be read as a NumPy file ({reason})"
         raise DamagedError(said, "save it again with numpy.save or numpy.savez", None) from error

@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from sfa_jax._errors import DamagedError, InputError
+from sfa_jax._errors import DamagedError, InputError, is_mistake
 from sfa_jax.data._deep import Deep, read_deep
 from sfa_jax.data._levels import ValueRange, first_not_finite
 from sfa_jax.data._limits import MAX_FRAME_PIXELS, check_frame_pixels
@@ -132,6 +132,8 @@ def picture_errors(name: str, repair: str = REPAIR) -> Iterator[None]:
         said = f"{name} cannot be read as an image (it has no format and kind of values that Pillow knows)"
         raise DamagedError(said, repair) from error
     except Exception as error:  # the plugins raise SyntaxError, struct.error, EOFError, MemoryError... on damaged files
+        if is_mistake(error):
+            raise
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise DamagedError(f"{name} cannot be read as an image ({reason})", repair) from error
 

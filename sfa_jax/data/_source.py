@@ -46,6 +46,8 @@ class Picture(NamedTuple):
       thumbnail: uint8 `[THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3]`, or None when no cuts are looked for.
       truth: what is known of the frame, name -> value, the same names for all frames of a source; or None.
       begins: whether a run begins with it, as the source says; where frames are left out before it, one does anyway.
+      time: seconds from the start of the file, or None where the file has no times.
+      shown: (height, width) at which a player shows it, in pixels of the file; None where nobody does.
     """
 
     number: int
@@ -53,6 +55,8 @@ class Picture(NamedTuple):
     thumbnail: np.ndarray | None
     truth: Mapping[str, float] | None = None
     begins: bool = False
+    time: float | None = None
+    shown: tuple[int, int] | None = None
 
 
 class Note(NamedTuple):
@@ -139,3 +143,14 @@ def thumbnail(picture: Image.Image) -> np.ndarray:
     """The small RGB picture in which cuts are looked for."""
     small = resize_picture(picture, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
     return np.asarray(small.convert("RGB"))
+
+
+def frame_pixels(picture: Image.Image, options: Options) -> np.ndarray:
+    """Gives an upright 8-bit picture, `RGB` or `L`, as a frame of the size and color that the options ask for."""
+    # Channels are converted after the resize, when there is less to convert.
+    if options.height:
+        picture = resize_picture(picture, options.height, options.width)
+    if not options.greyscale:
+        return np.asarray(picture.convert("RGB"))
+    grey = np.asarray(picture)
+    return grey[..., np.newaxis] if picture.mode == "L" else luma(grey)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sfa_jax._errors import DamagedError, InputError
+from sfa_jax._errors import DamagedError, InputError, is_mistake
 from sfa_jax.data._arrays import sized, tensor_bytes
 from sfa_jax.data._levels import ValueRange
 from sfa_jax.data._pictures import decode_picture
@@ -63,6 +63,8 @@ class Records:
         except MemoryError:
             raise
         except Exception as error:
+            if is_mistake(error):
+                raise
             if len(wanted) == 1:  # array_record knows RuntimeError alone, TFDS a dozen kinds
                 said = f"{self.where(wanted[0])} cannot be read ({sentence(error)})"
                 return [(wanted[0], DamagedError(said, REPAIR))]
@@ -177,6 +179,8 @@ class Records:
         except (InputError, MemoryError):
             raise
         except Exception as error:  # array_record knows RuntimeError alone, TFDS a dozen kinds
+            if is_mistake(error):
+                raise
             part = f" [{leaf.name}]" if leaf else ""
             raise DamagedError(f"{self.where(number)}{part} cannot be read ({sentence(error)})", REPAIR) from error
 

