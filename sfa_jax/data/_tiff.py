@@ -47,6 +47,18 @@ class Pages(NamedTuple):
     note: str = ""
 
 
+def number_of(tags: Any, tag: int, default: int) -> int:
+    """Reads a tag of one whole number; the default where it is missing, or damaged and something else."""
+    value = tags.get(tag, default)
+    return value if isinstance(value, int) else default
+
+
+def numbers_of(tags: Any, tag: int) -> tuple[int, ...]:
+    """Reads a tag of whole numbers; none where it is missing, or damaged and something else."""
+    values = tags.get(tag, ())
+    return values if isinstance(values, tuple) and all(isinstance(value, int) for value in values) else ()
+
+
 class _Described(NamedTuple):
     """What a description says: how many pictures there are along each axis that has more than one."""
 
@@ -93,7 +105,7 @@ def _full_pages(opened: Any, n_pages: int) -> list[Page]:
     pages = []
     for number in range(n_pages):
         opened.seek(number)
-        if not opened.tag_v2.get(_SUBFILE, 0) & _COPY:
+        if not number_of(opened.tag_v2, _SUBFILE, 0) & _COPY:
             pages.append(Page(number))
     opened.seek(0)
     return pages or [Page(0)]
@@ -104,8 +116,8 @@ def _room(opened: Image.Image) -> tuple[int, int]:
     tiles, tags = opened.tile, opened.tag_v2  # type: ignore[attr-defined]
     if not tiles or any(tile.codec_name != "raw" for tile in tiles):
         return 0, 0
-    bits = tags.get(_BITS, (1,))
-    samples = sum(bits) if len(bits) > 1 else bits[0] * tags.get(_SAMPLES, 1)
+    bits = numbers_of(tags, _BITS) or (1,)
+    samples = sum(bits) if len(bits) > 1 else bits[0] * number_of(tags, _SAMPLES, 1)
     size = opened.height * math.ceil(opened.width * samples / 8)
     file = opened.fp  # type: ignore[attr-defined]
     return size, file.seek(0, os.SEEK_END) - min(tile.offset for tile in tiles) - size
@@ -127,7 +139,7 @@ def _read_description(tags: Any) -> _Described:
     if pixels:
         sizes = {axis: re.search(rf'\bSize{axis}="([0-9]{{1,9}})"', pixels[0]) for axis in "CZT"}
         n_channels, n_slices, n_frames = (int(size[1]) if size else 1 for size in sizes.values())
-        counts = {"channels": n_channels // tags.get(_SAMPLES, 1), "slices": n_slices, "frames": n_frames}
+        counts = {"channels": n_channels // max(1, number_of(tags, _SAMPLES, 1)), "slices": n_slices, "frames": n_frames}
         counts["series"] = len(re.findall(r"<(?:\w+:)?Pixels\s", text))
         return _Described({axis: count for axis, count in counts.items() if count > 1})
     return _read_shape(text)
