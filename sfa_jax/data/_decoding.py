@@ -142,14 +142,19 @@ class Decoder:
             self._places.pop(number, None)
             yield self._damage(trouble.reason, trouble.n_frames)
 
-    def _missed(self, place: float) -> Iterator[DamagedError]:
-        """Gives an error for packets that gave no frame because what they are predicted from is damaged."""
-        # Elsewhere they are no error: some hold half a frame, or one that is only referred to.
+    def _missed(self, place: float) -> Iterator[DamagedError | Note]:
+        """Tells of packets that gave no frame because what they are predicted from is damaged or not there."""
+        # Elsewhere such are no error: some hold half a frame, or one that is only referred to.
         missed = [number for number, found in self._places.items() if found < place]
         for number in missed:
             del self._places[number]
         if missed and self._is_predicted:
             yield self._damage("frames that follow damage cannot be decoded", len(missed))
+        elif missed and not self._n_shown:
+            yield Note(
+                f"{self._name}: {len(missed)} frames before the first key frame cannot be decoded, as when a recording "
+                "starts amid a broadcast; they are left out"
+            )
 
     def _damage(self, reason: str, n_frames: int | None) -> DamagedError:
         said = f"{self._name} is damaged at frame {self.number} ({reason})"
