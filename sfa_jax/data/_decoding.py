@@ -49,9 +49,10 @@ class Decoder:
         self._name, self._container, self._stream, self._codec = name, container, stream, codec
         self._places: dict[int, float] = {}  # of packets, by their number
         self._troubles: dict[int, _Trouble] = {}  # of packets, until their place is reached
-        self._n_packets = self._n_shown = self._n_lost = self._n_complaints = 0
-        self._complaint = ""
-        self._since_damage: int | None = None  # frames since the last damage, None after a key frame
+        self._n_packets = self._n_shown = self._n_lost = 0
+        self._n_complaints = self._n_forgiven = 0  # of frames, and of those that are given all the same
+        self._forgiven = ""  # the first of these
+        self._is_predicted = False  # from damage, as frames are up to the next key frame
         self._n_predicted = 0
 
     @property
@@ -90,8 +91,9 @@ class Decoder:
         refused = ""
         if packet is not None:
             packet.opaque = number
-            self._places[number] = place
-            self._n_packets += not packet.is_discard
+            if not packet.is_discard:
+                self._places[number] = place
+                self._n_packets += 1
             refused = "the packet is marked as damaged" if packet.is_corrupt else ""
         frames: list[Any] = []
         with _listening() as logs:
@@ -115,55 +117,61 @@ class Decoder:
             yield from self._missed(place)
         trouble = self._troubles.pop(number, None)
         reason = trouble.reason if trouble is not None else "the decoder marks it as damaged"
-        if frame.is_corrupt or (trouble is not None and (trouble.lost or self._is_rare())):
+        is_rare = self._is_rare()
+        self._n_complaints += trouble is not None
+        if frame.is_corrupt or (trouble is not None and (trouble.lost or is_rare)):
             yield self._damage(reason, 1)
             return
         if trouble is not None:
-            self._complaint = self._complaint or f"frame {self.number}: {reason}"
-            self._n_complaints += 1
-        if frame.key_frame:
-            self._since_damage = None
-        elif self._since_damage is not None:
-            self._n_predicted += 1
+            self._forgiven = self._forgiven or f"frame {self.number}: {reason}"
+            self._n_forgiven += 1
+        self._is_predicted = self._is_predicted and not frame.key_frame
+        self._n_predicted += self._is_predicted
         self._n_shown += 1
         yield frame
 
     def _is_rare(self) -> bool:
-        """Whether complaints tell of damage; those about every other frame are a habit of the stream."""
-        return self._codec.name != _MARKS_ALL and 2 * self._n_complaints <= self._n_shown
+        """Whether complaints tell of damage; those about most frames are a habit of the stream."""
+        return self._codec.name != _MARKS_ALL and 2 * self._n_complaints <= self.number
 
     def _passed(self, place: float, at_end: bool = False) -> Iterator[DamagedError]:
         """Gives errors for packets in trouble whose frames should have come before a place, and have not."""
         items = [(found.place, number) for number, found in self._troubles.items() if at_end or found.place < place]
         for _, number in sorted(items):
             trouble = self._troubles.pop(number)
+            self._places.pop(number, None)
             yield self._damage(trouble.reason, trouble.n_frames)
 
-    def _missed(self, place: float) -> Iterator[DamagedError]:
-        """Gives an error for packets that gave no frame because what they are predicted from is damaged."""
-        # Elsewhere they are no error: some hold half a frame, or one that is only referred to.
+    def _missed(self, place: float) -> Iterator[DamagedError | Note]:
+        """Tells of packets that gave no frame because what they are predicted from is damaged or not there."""
+        # Elsewhere such are no error: some hold half a frame, or one that is only referred to.
         missed = [number for number, found in self._places.items() if found < place]
         for number in missed:
             del self._places[number]
-        if missed and self._since_damage is not None:
+        if missed and self._is_predicted:
             yield self._damage("frames that follow damage cannot be decoded", len(missed))
+        elif missed and not self._n_shown:
+            yield Note(
+                f"{self._name}: {len(missed)} frames before the first key frame cannot be decoded, as when a recording "
+                "starts amid a broadcast; they are left out"
+            )
 
     def _damage(self, reason: str, n_frames: int | None) -> DamagedError:
         said = f"{self._name} is damaged at frame {self.number} ({reason})"
         self._n_lost += n_frames or 0
-        self._since_damage = 0
+        self._is_predicted = True
         return DamagedError(said, REPAIR, n_frames)
 
     def _end(self) -> Iterator[DamagedError | Note]:
-        n_silent = min(self._n_packets - self._n_shown - self._n_lost, self._n_complaints)
+        n_silent = min(self._n_packets - self._n_shown - self._n_lost, self._n_forgiven)
         if n_silent > 0:
             yield DamagedError(
-                f"{self._name} has {n_silent} packets without a frame ({self._complaint})", REPAIR, n_silent
+                f"{self._name} has {n_silent} packets without a frame ({self._forgiven})", REPAIR, n_silent
             )
-        elif self._n_complaints:
+        elif self._n_forgiven:
             yield Note(
-                f"{self._name}: the decoder complains about {self._n_complaints} of {self._n_shown} frames, which may "
-                f"show damage ({self._complaint})"
+                f"{self._name}: the decoder complains about {self._n_forgiven} of {self._n_shown} frames, which may "
+                f"show damage ({self._forgiven})"
             )
         if self._n_predicted:
             yield Note(

@@ -29,7 +29,7 @@ _BY_SUFFIX = {
     ),
     Kind.TIFF: ".tif .tiff .btf .tf2 .tf8",
     Kind.GIF: ".gif",
-    Kind.VIDEO: " ".join(sorted(VIDEO_SUFFIXES - {".gif"})) + " .mxf .ivf .nut .mpe .m2v .mpv .dv .obu .f4v",
+    Kind.VIDEO: " ".join(sorted(VIDEO_SUFFIXES - {".gif"})),
     Kind.ARRAY: ".npy .npz .h5 .hdf5 .hdf .he5 .mat",
     Kind.COMPANION: (
         ".txt .md .rst .log .csv .tsv .json .jsonl .xml .yaml .yml .toml .ini .cfg .conf .html .htm .pdf .py .ipynb .m "
@@ -100,6 +100,12 @@ def is_animated(path: str) -> bool:
     if head[:8] == b"\x89PNG\r\n\x1a\n":
         return b"acTL" in head[: head.find(b"IDAT")]
     return head[12:16] == b"VP8X" and len(head) > 20 and bool(head[20] & 2)
+
+
+def is_webp(path: str) -> bool:
+    """Tells whether a file begins as WebP does."""
+    with open(path, "rb") as file:
+        return file.read(12)[8:] == b"WEBP"
 
 
 def reason_against(path: str) -> str:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv"}
-    | {".ogv", ".ogg", ".3gp", ".gif", ".apng", ".y4m", ".h264", ".264", ".hevc", ".265", ".mjpeg", ".mjpg", ".vob"}
-    | {".divx", ".mxf", ".ivf", ".nut", ".obu", ".m2v", ".dv", ".f4v"}
+    | {".ogv", ".ogg", ".3gp", ".gif", ".y4m", ".h264", ".264", ".hevc", ".265", ".mjpeg", ".mjpg", ".vob"}
+    | {".divx", ".mxf", ".ivf", ".nut", ".obu", ".mpe", ".m2v", ".mpv", ".dv", ".f4v"}
 )
 # A text that names other files, which FFmpeg would read and whose change nobody would notice, is not among these.
 _FORMATS = (
@@ -61,7 +61,9 @@ class VideoFile:
         with self._open() as container:
             stream = self._stream(container)
             converter = FrameConverter(self.name, stream)
-            times = FrameTimes(self.name, stream)
+            unit = float(stream.time_base or 0)
+            start, end = (stream.start_time or 0) * unit, 0.0
+            times = FrameTimes(self.name, unit)
             decoder = Decoder(self.name, container, stream, _codec(stream))
             for frame in decoder.frames():
                 if not _is_frame(frame):
@@ -69,7 +71,8 @@ class VideoFile:
                     yield frame
                     continue
                 number = decoder.number - 1
-                time = times.add(frame, number)
+                time = times.add(None if frame.pts is None else float(frame.pts * unit - start), number)
+                end = max(end, (time or 0.0) + (frame.duration or 0) * unit)
                 is_kept = number % options.stride == 0
                 if not (is_kept or options.split_cuts):
                     yield Picture(number, None, None)
@@ -89,9 +92,9 @@ class VideoFile:
             if not decoder.number:
                 raise DamagedError(f"{self.name} has no frame that can be decoded", REPAIR)
             seconds = _seconds(container, stream)
-            if times.end < _SHORT * seconds - times.usual:
+            if 0 < end < _SHORT * seconds - 1 / float(stream.average_rate or 25):
                 yield Note(
-                    f"{self.name}: the frames end at {times.end:.2f} s, the header says {seconds:.2f} s; it may have "
+                    f"{self.name}: the frames end at {end:.2f} s, the header says {seconds:.2f} s; it may have "
                     "been cut off"
                 )
         yield from converter.notes()
@@ -161,5 +164,7 @@ def _import_av() -> Any:
         import av
         import av.video.reformatter
     except ImportError as error:
-        raise InputError("video files need PyAV; install it with `pip install 'sfa_jax[video]'`") from error
+        raise InputError(
+            f"video files and animations need PyAV ({error}); install it with `pip install 'sfa_jax[video]'`"
+        ) from error
     return av
