@@ -84,6 +84,8 @@ def find_arrays(path: str) -> dict[str, StoredArray]:
                     # What unpacks these gives all that a few bytes say at once, which may be gigabytes.
                     raise ValueError(f"{member.filename} is packed in a way that NumPy does not write")
                 key = member.filename.removesuffix(".npy")
+                if not key or key in arrays:
+                    raise ValueError(f"it holds {key} twice" if key else "it holds an array without a name")
                 with numpy_errors(f"{path} [{key}]"), archive.open(member) as file:
                     arrays[key] = _read_header(file, path, key)
             return arrays

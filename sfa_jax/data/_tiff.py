@@ -139,7 +139,8 @@ def _read_description(tags: Any) -> _Described:
     if pixels:
         sizes = {axis: re.search(rf'\bSize{axis}="([0-9]{{1,9}})"', pixels[0]) for axis in "CZT"}
         n_channels, n_slices, n_frames = (int(size[1]) if size else 1 for size in sizes.values())
-        counts = {"channels": n_channels // max(1, number_of(tags, _SAMPLES, 1)), "slices": n_slices, "frames": n_frames}
+        n_channels //= max(1, number_of(tags, _SAMPLES, 1))
+        counts = {"channels": n_channels, "slices": n_slices, "frames": n_frames}
         counts["series"] = len(re.findall(r"<(?:\w+:)?Pixels\s", text))
         return _Described({axis: count for axis, count in counts.items() if count > 1})
     return _read_shape(text)

@@ -4,10 +4,12 @@ What no program can see is wrong bits in files without checksums that still make
 `.npz`, HDF5 with checksums, and parts of PNG.
 """
 
+import ast
 import contextlib
 import io
 import logging
 import os
+import pathlib
 import pickle
 import struct
 import zipfile
@@ -18,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import sfa_jax
 from sfa_jax._errors import InputError
 from sfa_jax.data import load
 
@@ -256,3 +259,61 @@ def test_absurd_pictures(tmp_path, name):
     with pytest.raises(InputError, match=name) as raised:
         load(tmp_path, image_size=16, on_corrupt="raise")
     assert len(str(raised.value)) < 900
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+def test_no_pickle_is_read(tmp_path, name):
+    class Leaves:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "unpickled"),)
+
+    objects = np.array([Leaves()] * 4, dtype=object)
+    if name == "a.npy":
+        np.save(tmp_path / name, objects)
+    else:
+        np.savez(tmp_path / name, frames=np.zeros((4, 8, 8, 3), np.uint8), run_id=objects)
+    with pytest.raises(InputError, match=r"holds Python objects"):
+        load(tmp_path / name)
+    assert not (tmp_path / "unpickled").exists()
+
+
+def test_nothing_in_the_package_unpickles():
+    found = []
+    for path in pathlib.Path(sfa_jax.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+                banned = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "torch"}
+                found += [(path.name, node.lineno) for name in names if name.split(".")[0] in banned]
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+                "np.load",
+                "numpy.load",
+                "np.lib.format.read_array",
+            ):
+                allowed = [word for word in node.keywords if word.arg == "allow_pickle"]
+                if not (len(allowed) == 1 and ast.unparse(allowed[0].value) == "False"):
+                    found.append((path.name, node.lineno))
+    assert found == []
+
+
+def test_header_of_python_2_is_read(tmp_path):
+    frames = np.arange(4 * 8 * 8, dtype=np.uint8).reshape(4, 8, 8)
+    data = io.BytesIO()
+    np.save(data, frames)
+    (tmp_path / "a.npy").write_bytes(data.getvalue().replace(b"(4, 8, 8), }  ", b"(4L, 8, 8), } "))
+    np.testing.assert_array_equal(load(tmp_path / "a.npy", image_size=0)[0].frames[..., 0], frames)
+
+
+def test_black_frames_are_no_bomb(tmp_path, caplog):
+    """Deflate makes them a thousand times smaller, and rightly so."""
+    np.savez_compressed(tmp_path / "a.npz", frames=np.zeros((2000, 32, 32, 3), np.uint8))
+    assert (tmp_path / "a.npz").stat().st_size < 2000 * 32 * 32 * 3 / 500
+    with caplog.at_level(logging.WARNING, "sfa_jax"):
+        assert len(load(tmp_path / "a.npz", image_size=4)[0]) == 2000
+    assert not caplog.records
+
+
+def test_pipes_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "clip.mp4")
+    with pytest.raises(InputError, match=r"clip.mp4 is a pipe or a device; give a file"):
+        load(tmp_path / "clip.mp4")
