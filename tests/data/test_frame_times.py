@@ -58,13 +58,13 @@ def test_times_that_are_rounded_are_even(write_timed, caplog):
 
 def test_times_out_of_order_are_not_kept(tmp_path, pan, caplog):
     """As in a file that another program has cut or repaired wrongly."""
-    path = tmp_path / "clip.mov"
+    path = tmp_path / "clip.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=25)
         stream.height, stream.width, stream.pix_fmt = 48, 64, "yuvj420p"
         for number, frame in enumerate(pan(20)):
             (packet,) = stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))
-            packet.pts, packet.dts = number ^ 1, number - 1
+            packet.pts, packet.dts = (number ^ 1) + 1, number
             container.mux(packet)
     with caplog.at_level(logging.WARNING, "sfa_jax"):
         (run,) = load(path, **OPTIONS)
