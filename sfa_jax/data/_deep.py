@@ -13,6 +13,7 @@ from PIL import Image
 
 from sfa_jax._errors import DamagedError
 from sfa_jax.data._levels import as_bytes, first_not_finite
+from sfa_jax.data._tiff import numbers_of
 
 _BITS, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339
 _APART, _SIGNED = 2, 2
@@ -76,7 +77,7 @@ def read_deep(opened: Image.Image, again: Callable[[], AbstractContextManager[Im
         white = args[1] if args[1] < 65535 else None
         values = _netpbm(opened, offset, args[0] == "RGB", plain=codec == "ppm_plain")
     elif opened.mode == "F" or opened.mode.startswith("I"):
-        white = 4095 if tags.get(_BITS) == (12,) else None
+        white = 4095 if numbers_of(tags, _BITS) == (12,) else None
         if codec == "libtiff" and args[0] in _NATIVE:  # it has brought the bytes to this machine's order
             _set_raw_mode(opened, _NATIVE[args[0]])
         values = np.asarray(opened)
@@ -100,11 +101,11 @@ def read_deep(opened: Image.Image, again: Callable[[], AbstractContextManager[Im
 
 
 def _check(tags: Any, name: str) -> None:
-    bits = tags.get(_BITS, (8,))
+    bits = numbers_of(tags, _BITS) or (8,)
     if len(bits) > 1 and max(bits) > 8 and tags.get(_PLANES) == _APART:
         said = f"{name} has the planes of its 16-bit colors apart"
         raise DamagedError(said, "save it with the colors of a pixel together (planar configuration 1)")
-    if max(bits) == 8 and _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
+    if max(bits) == 8 and _SIGNED in numbers_of(tags, _SAMPLE_FORMAT):
         raise DamagedError(f"{name} has signed values of 8 bits", "save it with values from 0 to 255")
 
 

@@ -97,6 +97,8 @@ class StackFile:
         return _estimate(self, options)
 
     def pictures(self, options: Options) -> Iterator[Picture | DamagedError | Note]:
+        if self._found.note:
+            yield Note(f"{self.name} {self._found.note}")
         yield from _decode(self, options)
         if self._found.n_missing:
             said = f"{self.name} ends after {len(self)} of {len(self) + self._found.n_missing} pictures"

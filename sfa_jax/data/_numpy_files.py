@@ -18,6 +18,7 @@ from sfa_jax.data._cache import available_memory, size_text
 from sfa_jax.data._limits import MAX_MEMBERS
 
 _MAGIC = b"\x93NUMPY"
+_MOST_BYTES = 1 << 62
 
 
 class StoredArray(NamedTuple):
@@ -83,6 +84,8 @@ def find_arrays(path: str) -> dict[str, StoredArray]:
                     # What unpacks these gives all that a few bytes say at once, which may be gigabytes.
                     raise ValueError(f"{member.filename} is packed in a way that NumPy does not write")
                 key = member.filename.removesuffix(".npy")
+                if not key or key in arrays:
+                    raise ValueError(f"it holds {key} twice" if key else "it holds an array without a name")
                 with numpy_errors(f"{path} [{key}]"), archive.open(member) as file:
                     arrays[key] = _read_header(file, path, key)
             return arrays
@@ -92,7 +95,9 @@ def find_arrays(path: str) -> dict[str, StoredArray]:
 def numpy_errors(name: str) -> Iterator[None]:
     """Turns what a damaged file raises into a `DamagedError` that names it."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers from Python 2, and of what damage does to their text
+            yield
     except InputError:
         raise
     except Exception as error:  # zlib.error, TokenError or MemoryError of a header, NotImplementedError of zipfile...
@@ -109,16 +114,14 @@ def _read_header(file: IO[bytes], path: str, key: str) -> StoredArray:
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"its version {version} is unknown")
     parse = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of files from Python 2, and of what damage does to text
-        try:
-            shape, _, dtype = parse(file)
-        except (MemoryError, RecursionError) as error:  # of deeply nested text
-            raise ValueError("its header is no description of an array") from error
+    try:
+        shape, _, dtype = parse(file)
+    except (MemoryError, RecursionError) as error:  # of deeply nested text
+        raise ValueError("its header is no description of an array") from error
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are not read; save plain numbers")
-    if min(shape, default=0) < 0:
-        raise ValueError(f"its header claims the shape {shape}")
+    if min(shape, default=0) < 0 or math.prod(shape) * max(dtype.itemsize, 1) > _MOST_BYTES:
+        raise ValueError(f"its header claims the shape {str(shape)[:100]}, which no file has")
     return StoredArray(path, key, shape, dtype)
 
 

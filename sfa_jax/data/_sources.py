@@ -23,8 +23,7 @@ from sfa_jax.data._webp import AnimatedWebp
 _log = logging.getLogger("sfa_jax")
 
 _PICTURES = (Kind.PICTURE, Kind.TIFF, Kind.GIF)
-_ANIMATED = (".png", ".webp", ".apng")
-_TIFF = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
+_TIFF = "TIFF"  # by whatever suffix
 
 
 class Given(NamedTuple):
@@ -102,7 +101,7 @@ def folder_sources(folder: str, on_corrupt: str) -> list[Source]:
                     others.append(ArrayFile(path) if kind is Kind.ARRAY else VideoFile(path))
                     counts["videos" if kind is Kind.VIDEO else "arrays"] += 1
                     continue
-                source, note = (None, "") if name in skipped else _several(path, kind)
+                source, note = (None, "") if name in skipped else _several(path)
             except InputError as error:
                 if isinstance(error, DamagedError) and error.n_frames is not None:
                     frames.append(name)  # and is missing there, which is told when the frames are read
@@ -139,7 +138,7 @@ def _place(given: Given) -> tuple[str, bool]:
     if not os.path.isdir(given.path) and not given.dataset:
         kind = _kind(given.path)
         try:
-            single = kind in _PICTURES and _several(given.path, kind)[0] is None
+            single = kind in _PICTURES and _several(given.path)[0] is None
         except DamagedError as error:
             single = error.n_frames is not None  # and is missing among its like
         if single:
@@ -161,7 +160,7 @@ def _file(given: Given) -> Source:
     path, kind = given.path, _kind(given.path)
     if kind is Kind.ARRAY or given.dataset:
         return ArrayFile(path, given.dataset)
-    source = _several(path, kind)[0] if kind in _PICTURES else None
+    source = _several(path)[0] if kind in _PICTURES else None
     return source or VideoFile(path)
 
 
@@ -185,12 +184,16 @@ def _kind(path: str) -> Kind:
     return kind
 
 
-def _several(path: str, kind: Kind) -> tuple[Source | None, str]:
+def _several(path: str) -> tuple[Source | None, str]:
     """The source that a file of several pictures is, None of one picture; and what is odd about it.
 
     Raises:
       DamagedError: it cannot be read, or which of its pictures are frames in time is not known (`n_frames` is None).
     """
+    try:
+        kind = kind_of_content(path)  # names of files may be wrong
+    except OSError:
+        return None, ""  # it is told when it is to be read
     if kind is Kind.TIFF:
         pages = open_pages(path)
         return StackFile(path, pages) if len(pages.pages) + pages.n_missing > 1 else None, pages.note
@@ -198,7 +201,7 @@ def _several(path: str, kind: Kind) -> tuple[Source | None, str]:
         with pillow_warnings(), picture_errors(path), open_image(path, path) as opened:
             animated = bool(getattr(opened, "is_animated", False))
     else:
-        animated = os.path.splitext(path)[1].lower() in _ANIMATED and is_animated(path)
+        animated = kind is Kind.VIDEO or (kind is Kind.PICTURE and is_animated(path))
     if not animated:
         return None, ""
     return AnimatedWebp(path) if is_webp(path) else VideoFile(path), ""
@@ -207,15 +210,18 @@ def _several(path: str, kind: Kind) -> tuple[Source | None, str]:
 def _single(where: str, files: dict[str, Kind]) -> set[str]:
     """Pictures of a folder that need not be looked into, as many of them would take long.
 
-    Where the first file of a format has one picture, so have others, but for TIFF files that are half as large again.
+    Where the first file of a suffix has one picture, so have others, but for TIFF files that are half as large again.
     One that has several all the same is left out when it is read, and told.
     """
+    by_suffix: dict[str, list[str]] = {}
+    for name, kind in files.items():
+        if kind in _PICTURES:
+            by_suffix.setdefault(_TIFF if kind is Kind.TIFF else os.path.splitext(name)[1].lower(), []).append(name)
     single: set[str] = set()
-    for formats in (*((suffix,) for suffix in _ANIMATED), _TIFF):
-        names = [name for name in files if os.path.splitext(name)[1].lower() in formats]
+    for suffix, names in by_suffix.items():
         with contextlib.suppress(OSError, DamagedError):  # are told when they are read
-            if names and _several(os.path.join(where, names[0]), files[names[0]])[0] is None:
-                single.update(names[1:] if formats != _TIFF else _not_larger(where, names)[1:])
+            if _several(os.path.join(where, names[0]))[0] is None:
+                single.update(_not_larger(where, names)[1:] if suffix == _TIFF else names[1:])
     return single
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from sfa_jax._errors import DamagedError
 
 _SUBFILE, _BITS, _DESCRIPTION, _SAMPLES, _SUB_FILES, _LAYERS = 254, 258, 270, 277, 330, 37724
+_MOST_CHANNELS = 7  # of ImageJ
 _COPY = 1 | 4  # a smaller copy of another page, or its mask
 _SAVE = "save the frames that shall be read as a stack [time, height, width] of their own"
 
@@ -46,6 +47,18 @@ class Pages(NamedTuple):
     note: str = ""
 
 
+def number_of(tags: Any, tag: int, default: int) -> int:
+    """Reads a tag of one whole number; the default where it is missing, or damaged and something else."""
+    value = tags.get(tag, default)
+    return value if isinstance(value, int) else default
+
+
+def numbers_of(tags: Any, tag: int) -> tuple[int, ...]:
+    """Reads a tag of whole numbers; none where it is missing, or damaged and something else."""
+    values = tags.get(tag, ())
+    return values if isinstance(values, tuple) and all(isinstance(value, int) for value in values) else ()
+
+
 class _Described(NamedTuple):
     """What a description says: how many pictures there are along each axis that has more than one."""
 
@@ -65,16 +78,20 @@ def find_pages(opened: Any, name: str) -> Pages:
     n_pictures = math.prod(said.counts.values())
     if n_pages == 1 and not said.in_one_page:
         return _single(opened)
+    note = ""
+    if [*said.counts] == ["channels"] and n_pictures > _MOST_CHANNELS:  # as tifffile writes frames for ImageJ
+        said, along = said._replace(counts={"frames": n_pictures}), []
+        note = f"says that its {n_pictures} pictures are channels, and they are read as frames"
     if (len(said.counts) > 1 and len(along) != 1) or along == ["channels"] or [*said.counts] == ["channels"]:
         listed = " x ".join(f"{count} {axis}" for axis, count in said.counts.items())
         raise DamagedError(f"{name} holds {listed}, and which are frames in time is not known", _SAVE, None)
     if n_pages > 1:
-        return Pages(_full_pages(opened, n_pages))
+        return Pages(_full_pages(opened, n_pages), 0, note)
     size, spare = _room(opened)
     if not size:
         raise DamagedError(f"{name} packs {n_pictures} pictures into one page", _SAVE, n_pictures)
     whole = min(n_pictures, 1 + spare // size)
-    return Pages([Page(0, number * size) for number in range(whole)], n_pictures - whole)
+    return Pages([Page(0, number * size) for number in range(whole)], n_pictures - whole, note)
 
 
 def _single(opened: Any) -> Pages:
@@ -88,7 +105,7 @@ def _full_pages(opened: Any, n_pages: int) -> list[Page]:
     pages = []
     for number in range(n_pages):
         opened.seek(number)
-        if not opened.tag_v2.get(_SUBFILE, 0) & _COPY:
+        if not number_of(opened.tag_v2, _SUBFILE, 0) & _COPY:
             pages.append(Page(number))
     opened.seek(0)
     return pages or [Page(0)]
@@ -99,8 +116,8 @@ def _room(opened: Image.Image) -> tuple[int, int]:
     tiles, tags = opened.tile, opened.tag_v2  # type: ignore[attr-defined]
     if not tiles or any(tile.codec_name != "raw" for tile in tiles):
         return 0, 0
-    bits = tags.get(_BITS, (1,))
-    samples = sum(bits) if len(bits) > 1 else bits[0] * tags.get(_SAMPLES, 1)
+    bits = numbers_of(tags, _BITS) or (1,)
+    samples = sum(bits) if len(bits) > 1 else bits[0] * number_of(tags, _SAMPLES, 1)
     size = opened.height * math.ceil(opened.width * samples / 8)
     file = opened.fp  # type: ignore[attr-defined]
     return size, file.seek(0, os.SEEK_END) - min(tile.offset for tile in tiles) - size
@@ -122,7 +139,8 @@ def _read_description(tags: Any) -> _Described:
     if pixels:
         sizes = {axis: re.search(rf'\bSize{axis}="([0-9]{{1,9}})"', pixels[0]) for axis in "CZT"}
         n_channels, n_slices, n_frames = (int(size[1]) if size else 1 for size in sizes.values())
-        counts = {"channels": n_channels // tags.get(_SAMPLES, 1), "slices": n_slices, "frames": n_frames}
+        n_channels //= max(1, number_of(tags, _SAMPLES, 1))
+        counts = {"channels": n_channels, "slices": n_slices, "frames": n_frames}
         counts["series"] = len(re.findall(r"<(?:\w+:)?Pixels\s", text))
         return _Described({axis: count for axis, count in counts.items() if count > 1})
     return _read_shape(text)

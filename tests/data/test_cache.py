@@ -131,9 +131,9 @@ def test_killed_process_leaves_no_entry(write_folder, pan, cache_dir):
     folder = write_folder("long", pan(400))
     code = (
         "import sys, time, sfa_jax.data._files as files; from sfa_jax.data._load import load\n"
-        "read = files.decode_picture\n"
+        "read = files.open_single\n"
         "def slow(*arguments):\n    time.sleep(0.02)\n    return read(*arguments)\n"
-        "files.decode_picture = slow; load(sys.argv[1])\n"
+        "files.open_single = slow; load(sys.argv[1])\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, "-c", code, folder], env=environment)

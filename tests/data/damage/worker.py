@@ -62,7 +62,7 @@ class Worker:
             if case.kind == "absurd":
                 absurd = absurd_files.ABSURD[case.damage]
                 path = bad = absurd.write(place)
-                path, expected, plain = (path.parent if absurd.in_folder else path), None, True
+                expected, plain = None, True
             else:
                 path, bad, expected, plain = self._damage(case, place)
             # Other colours of one frame in a folder may be taken for a cut.
