@@ -66,7 +66,7 @@ class VideoFile:
             times = FrameTimes(self.name, unit)
             decoder = Decoder(self.name, container, stream, _codec(stream))
             for frame in decoder.frames():
-                if not _is_frame(frame):
+                if isinstance(frame, (DamagedError, Note)):
                     times.interrupt()
                     yield frame
                     continue
@@ -78,7 +78,7 @@ class VideoFile:
                     yield Picture(number, None, None)
                     continue
                 try:
-                    picture, shown = converter.convert(frame)
+                    picture, shown = converter.convert(frame, number)
                 except _import_av().error.FFmpegError as error:
                     yield DamagedError(
                         f"{self.name}: the pixels of frame {number}, {frame.format.name}, cannot be converted "
@@ -162,10 +162,6 @@ def _promised(container: Any, stream: Any) -> float:
     # AVI counts the time in which a frame is held as frames; where the index at its end is lost, FFmpeg counts again.
     counted = stream.frames / float(stream.average_rate)
     return counted if seconds < _SHORT * counted else 0.0
-
-
-def _is_frame(item: Any) -> bool:
-    return not isinstance(item, (DamagedError, Note))
 
 
 def _import_av() -> Any:

@@ -1,6 +1,7 @@
 """Video files: what decodes, what is refused."""
 
 import pathlib
+import re
 import struct
 import sys
 
@@ -108,3 +109,17 @@ def test_header_counts_are_not_trusted(write_video, pan):
         return data
 
     assert len(load(damage(write_video("clip.avi", pan(20), "mpeg4"), promise))[0]) == 20
+
+
+def test_frames_that_change_their_size(write_video, pan, tmp_path, caplog):
+    """As a recording of several broadcasts."""
+    large = [np.asarray(Image.fromarray(frame).resize((96, 80))) for frame in pan(8)]
+    parts = [write_video("a.ts", pan(8), "mpeg2video"), write_video("b.ts", large, "mpeg2video")]
+    path = tmp_path / "clip.ts"
+    path.write_bytes(b"".join(pathlib.Path(part).read_bytes() for part in parts))
+    assert sum(map(len, load(path, image_size=(24, 32)))) >= 14
+    assert re.search(r"clip.ts: frame \d is 96x80 pixels, the frames before it are 64x48; all are resized", caplog.text)
+    with pytest.raises(
+        InputError, match=r"clip.ts: frame \d is 96x80 pixels .* 64x48 .*; set image_size to bring them"
+    ):
+        load(path, image_size=0)
