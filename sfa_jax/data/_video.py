@@ -66,7 +66,7 @@ class VideoFile:
             times = FrameTimes(self.name, unit)
             decoder = Decoder(self.name, container, stream, _codec(stream))
             for frame in decoder.frames():
-                if not _is_frame(frame):
+                if isinstance(frame, (DamagedError, Note)):
                     times.interrupt()
                     yield frame
                     continue
@@ -78,7 +78,7 @@ class VideoFile:
                     yield Picture(number, None, None)
                     continue
                 try:
-                    picture, shown = converter.convert(frame)
+                    picture, shown = converter.convert(frame, number)
                 except _import_av().error.FFmpegError as error:
                     yield DamagedError(
                         f"{self.name}: the pixels of frame {number}, {frame.format.name}, cannot be converted "
@@ -91,11 +91,11 @@ class VideoFile:
                 yield Picture(number, image, small, time=time, shown=shown)
             if not decoder.number:
                 raise DamagedError(f"{self.name} has no frame that can be decoded", REPAIR)
-            seconds = _seconds(container, stream)
+            seconds = _promised(container, stream)
             if 0 < end < _SHORT * seconds - 1 / float(stream.average_rate or 25):
                 yield Note(
-                    f"{self.name}: the frames end at {end:.2f} s, the header says {seconds:.2f} s; it may have "
-                    "been cut off"
+                    f"{self.name}: the frames end at {end:.2f} s, the header says {seconds:.2f} s; it may have been "
+                    "cut off"
                 )
         yield from converter.notes()
         yield from times.notes()
@@ -144,19 +144,24 @@ def _codec(stream: Any) -> Any:
 
 
 def _seconds(container: Any, stream: Any) -> float:
-    """Reads the seconds that the header promises; 0 where it says nothing."""
-    counted = stream.frames / float(stream.average_rate) if stream.average_rate else 0.0
+    """Reads the seconds that the header gives a stream; 0 where it says nothing."""
     if stream.duration:
-        return max(counted, float(stream.duration * stream.time_base))
+        return float(stream.duration * stream.time_base)
     # Matroska writes 00:00:04.000000000
     found = re.fullmatch(r"(\d{1,9}):(\d{1,9}):(\d{1,9}(?:\.\d*)?)", stream.metadata.get("DURATION", ""), re.ASCII)
     if found:
         return 3600 * float(found[1]) + 60 * float(found[2]) + float(found[3])
-    return max(counted, float(container.duration or 0) / 1e6)
+    return float(container.duration or 0) / 1e6
 
 
-def _is_frame(item: Any) -> bool:
-    return not isinstance(item, (DamagedError, Note))
+def _promised(container: Any, stream: Any) -> float:
+    """Reads the seconds that frames should last; 0 where nobody knows."""
+    seconds = _seconds(container, stream)
+    if container.format.name != "avi" or not stream.average_rate:
+        return seconds
+    # AVI counts the time in which a frame is held as frames; where the index at its end is lost, FFmpeg counts again.
+    counted = stream.frames / float(stream.average_rate)
+    return counted if seconds < _SHORT * counted else 0.0
 
 
 def _import_av() -> Any:

@@ -23,15 +23,16 @@ class FrameConverter:
     """
 
     def __init__(self, name: str, stream: Any) -> None:
-        from av.video.reformatter import VideoReformatter
+        from av.video.reformatter import Colorspace, VideoReformatter
 
-        self._name = name
+        self._name, self._bt709 = name, Colorspace.ITU709
         self._reformatter = VideoReformatter()
         self._pixel_aspect = float(stream.sample_aspect_ratio or 1)
-        self._hdr = ""
+        self._hdr = self._changed = ""
+        self._first_shown: tuple[int, int] | None = None
 
-    def convert(self, frame: Any) -> tuple[Image.Image, tuple[int, int]]:
-        """Converts a frame to an upright `RGB` picture of its own size.
+    def convert(self, frame: Any, number: int) -> tuple[Image.Image, tuple[int, int]]:
+        """Converts the frame of some number to an upright `RGB` picture of its own size.
 
         Returns:
           The picture, and the (height, width) at which a player shows it.
@@ -39,11 +40,9 @@ class FrameConverter:
         Raises:
           av.error.FFmpegError: FFmpeg cannot convert its pixels.
         """
-        from av.video.reformatter import Colorspace
-
         self._hdr = _HDR.get(int(frame.color_trc), "")
         is_large = frame.height > _SD_HEIGHT or frame.width > _SD_WIDTH
-        matrix = Colorspace.ITU709 if frame.colorspace == _UNSPECIFIED and is_large else None
+        matrix = self._bt709 if frame.colorspace == _UNSPECIFIED and is_large else None
         has_alpha = frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components)
         kind = "rgba" if has_alpha else "rgb24"
         pixels = self._reformatter.reformat(frame, format=kind, src_colorspace=matrix).to_ndarray()
@@ -54,10 +53,20 @@ class FrameConverter:
         if has_alpha:
             over = Image.new("RGBA", picture.size, (0, 0, 0, 255))
             picture = Image.alpha_composite(over, picture).convert("RGB")
+        self._note_size(number, (height, width))
         return picture, (height, width)
 
+    def _note_size(self, number: int, shown: tuple[int, int]) -> None:
+        self._first_shown = first = self._first_shown or shown
+        if shown != first and not self._changed:
+            self._changed = (
+                f"frame {number} is {shown[1]}x{shown[0]} pixels, the frames before it {first[1]}x{first[0]}"
+            )
+
     def notes(self) -> Iterator[Note]:
-        """Tells what was read as it is and is shown otherwise."""
+        """Tells what of the file is read otherwise than it is shown."""
+        if self._changed:
+            yield Note(f"{self._name}: {self._changed}; all are resized to one size")
         if self._hdr:
             yield Note(
                 f"{self._name} is HDR video ({self._hdr}), which is read without tone mapping: its frames look pale; "
