@@ -101,6 +101,11 @@ def find_datasets(path: str, frames: str = "") -> tuple[dict[str, StoredDataset]
         return arrays, key
 
 
+def may_be_frames(shape: tuple[int, ...]) -> bool:
+    """Tells whether an array may be frames by its axes: with three, neither one picture nor points in time."""
+    return len(shape) == 4 or (len(shape) == 3 and (shape[2] > 4 or min(shape[:2]) <= 4))
+
+
 @contextlib.contextmanager
 def hdf5_errors(name: str) -> Iterator[None]:
     """Turns what h5py raises for a damaged file into a `DamagedError` that names it."""
@@ -114,7 +119,8 @@ def hdf5_errors(name: str) -> Iterator[None]:
 
 
 def _find_frames(path: str, found: dict[str, Any], asked: str) -> str:
-    likely = [key for key, item in found.items() if len(item.shape) in (3, 4) and item.dtype.kind in "biuf"]
+    shapes = {key: item.shape[::-1] if _is_matlab(item) else item.shape for key, item in found.items()}
+    likely = [key for key in found if may_be_frames(shapes[key]) and found[key].dtype.kind in "biuf"]
     named = [key for key in likely if posixpath.basename(key) == "frames"]
     if asked:
         if asked not in found:

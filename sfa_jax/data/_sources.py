@@ -54,7 +54,7 @@ def sources_of(given: Sequence[Given], on_corrupt: str) -> list[Source]:
     """
     found: list[Source] = []
     wrong: list[DamagedError] = []
-    for (folder, is_frame), items in itertools.groupby(given, key=_place):
+    for (folder, is_frame), items in itertools.groupby(_readable(given), key=_place):
         group = list(items)
         if is_frame:
             found.append(_frames(folder, group))
@@ -71,6 +71,23 @@ def sources_of(given: Sequence[Given], on_corrupt: str) -> list[Source]:
     for damage in wrong:
         _log.warning("%s; it is left out", damage.said)
     return found
+
+
+def _readable(given: Sequence[Given]) -> list[Given]:
+    """Those that may be read; what a pattern matches besides is told."""
+    left_out, kept = LeftOut("the pattern"), []
+    for item in given:
+        if item.matched and os.path.isfile(item.path):
+            with contextlib.suppress(OSError):  # is told when it is read
+                kind = kind_of(item.path)
+                if kind in (Kind.COMPANION, Kind.UNKNOWN):
+                    left_out.add_file(os.path.basename(item.path), kind)
+                    continue
+        kept.append(item)
+    if not kept:
+        raise InputError(f"nothing that the pattern matches is read, such as {given[0].path}; {EXPECTED}")
+    left_out.tell()
+    return kept
 
 
 def folder_sources(folder: str, on_corrupt: str) -> list[Source]:
