@@ -133,8 +133,11 @@ class ArrayFile:
 
 def _find(path: str, frames: str) -> tuple[Mapping[str, Stored], str]:
     """The arrays of a file, and the key of the frames."""
-    with open(path, "rb") as file:
-        head = file.read(128)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(128)
+    except OSError as error:
+        raise DamagedError(f"{path} cannot be read ({error.strerror})", "give another file", None) from error
     suffix = os.path.splitext(path)[1].lower()
     if head.startswith((MAGIC, b"MATLAB 7.3")) or suffix in _HDF5_SUFFIXES:
         return find_datasets(path, frames)

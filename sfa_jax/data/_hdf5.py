@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sfa_jax._errors import DamagedError, InputError
+from sfa_jax._errors import DamagedError, InputError, is_mistake
 
 _log = logging.getLogger("sfa_jax")
 
@@ -46,8 +46,10 @@ class StoredDataset(NamedTuple):
         Raises:
           DamagedError: the file or a part of it cannot be read.
         """
-        with hdf5_errors(self.name), _h5py().File(self.path, "r") as file:
-            yield _Rows(self, file[self.key])
+        with contextlib.ExitStack() as stack:
+            with hdf5_errors(self.name):
+                dataset = stack.enter_context(_h5py().File(self.path, "r"))[self.key]
+            yield _Rows(self, dataset)
 
 
 class _Rows:
@@ -59,10 +61,10 @@ class _Rows:
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         axes, dtype = self._stored.axes, self._stored.dtype
-        if not axes:
-            return np.ravel(self._dataset[()]).astype(dtype, copy=False)[rows]
         where = tuple(rows if axis == axes[0] else slice(None) for axis in range(len(axes)))
-        return self._dataset[where].transpose(axes).astype(dtype, copy=False)
+        with hdf5_errors(self._stored.name):
+            values = self._dataset[where]
+        return (values.transpose(axes) if axes else np.ravel(values)[rows]).astype(dtype, copy=False)
 
 
 def find_datasets(path: str, frames: str = "") -> tuple[dict[str, StoredDataset], str]:
@@ -114,6 +116,8 @@ def hdf5_errors(name: str) -> Iterator[None]:
     except InputError:
         raise
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:  # all of them, by what is damaged
+        if is_mistake(error):
+            raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DamagedError(f"{name} cannot be read by h5py ({reason})", "copy it again", None) from error
 

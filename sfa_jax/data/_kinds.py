@@ -57,7 +57,7 @@ _MAGIC: tuple[tuple[bytes, Kind], ...] = (
         Kind.VIDEO,
     ),
     (rb"\x06\x0e\x2b\x34\x02\x05\x01\x01|nut/|OggS.{22}(?:.\x80theora|.BBCD|.\x01video)", Kind.VIDEO),
-    (rb"\x47.{187}\x47|.{4}\x47.{191}\x47", Kind.VIDEO),
+    (rb"\x47.{187}\x47.{187}\x47|.{4}\x47.{191}\x47.{191}\x47", Kind.VIDEO),
 )
 _PATTERNS = tuple((re.compile(pattern, re.DOTALL), kind) for pattern, kind in _MAGIC)
 

@@ -115,6 +115,9 @@ def folder_sources(folder: str, on_corrupt: str) -> list[Source]:
             path = os.path.join(where, name)
             try:
                 if kind not in _PICTURES:
+                    if not os.path.isfile(path):  # from a pipe nothing may ever come
+                        said = f"{path} is a link to nothing, a pipe or a device"
+                        raise DamagedError(said, "remove it from the folder", None)
                     others.append(ArrayFile(path) if kind is Kind.ARRAY else VideoFile(path))
                     counts["videos" if kind is Kind.VIDEO else "arrays"] += 1
                     continue

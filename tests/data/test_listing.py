@@ -210,3 +210,22 @@ def test_files_of_many_netpbm_pictures(tmp_path, caplog, kind):
     (run,), said = told(caplog, tmp_path)
     assert len(run) == 3
     assert "3.pnm holds more pictures among files that hold one" in said
+
+
+def test_arrays_and_videos_that_cannot_be_opened(frames, caplog):
+    for name in ("a.npy", "b.h5", "c.mp4"):
+        (frames / name).symlink_to("nowhere")
+    for name in ("d.npy", "e.mp4"):
+        os.mkfifo(frames / name)
+    (run,), said = told(caplog, frames)
+    assert len(run) == 4
+    for part in (
+        "a.npy cannot be read (No such file",
+        "b.h5 cannot be read",
+        "d.npy, a pipe or a device",
+        "e.mp4, a pipe",
+    ):
+        assert part in said
+    assert f"{frames}/c.mp4 is left out: " in said
+    with pytest.raises(InputError, match=r"a.npy cannot be read \(No such file or directory\)"):
+        load(frames, on_corrupt="raise")
