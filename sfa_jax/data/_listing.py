@@ -29,8 +29,8 @@ class LeftOut:
         self._odd: list[str] = []
 
     def add(self, said: str) -> None:
-        """Adds something by what messages say of it."""
-        self._odd.append(said)
+        """Adds something by what messages say of it, where its path need not be whole."""
+        self._odd.append(said.replace(os.path.join(self._folder, ""), ""))
 
     def add_file(self, name: str, kind: Kind) -> None:
         """Adds a file that is a companion, or of a kind that is not known."""
