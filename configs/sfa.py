@@ -29,7 +29,9 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.source = "auto"  # or "tfds": path is the name or directory of a set of TFDS or sfa_jax.prepare
-    config.data.path = "room"  # or "photo_pan", a folder of frames, video files (comma-separated), an .npy or .npz file
+    config.data.path = (
+        "room"  # or "photo_pan", a folder of frames, videos (comma-separated), a TIFF stack, .npy, .npz, .h5
+    )
     config.data.image_size = FieldReference(64, field_type=object)  # side, (height, width), or 0 for the source's own
     config.data.stride = 1  # every how many frames
     config.data.greyscale = False

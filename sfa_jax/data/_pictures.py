@@ -8,6 +8,7 @@ make some picture cannot be seen.
 
 import contextlib
 import functools
+import importlib.util
 import io
 import logging
 import os
@@ -30,7 +31,10 @@ _log = logging.getLogger("sfa_jax")
 REPAIR = "make the file again, or remove it from the folder"
 # Not all that Pillow knows: some of it starts other programs, and some has no mark of its own, so that noise is taken
 # for it. TGA has none either, and is believed by its suffix only.
-_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "PPM", "WEBP", "TIFF", "GIF", "JPEG2000", "AVIF")
+_FORMATS = (
+    *("PNG", "JPEG", "BMP", "DIB", "PPM", "WEBP", "TIFF", "GIF", "JPEG2000"),
+    *["AVIF"] * (importlib.util.find_spec("PIL.AvifImagePlugin") is not None),  # since Pillow 11.3
+)
 # Only these hold several pictures that are frames of one animation; an MPO from a telephone is one picture.
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _ORIENTATION = 0x0112
@@ -221,6 +225,8 @@ def read_picture(path: str) -> Image.Image:
 
 def _over_black(picture: Image.Image) -> Image.Image:
     """The picture as `L`, `RGB`, `CMYK` or `LAB`."""
+    if picture.mode == "1" and picture.info.get("transparency"):  # its white is clear
+        return Image.new("L", picture.size)
     if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
         over = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", over.size, (0, 0, 0, 255)), over).convert("RGB")

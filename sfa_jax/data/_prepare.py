@@ -60,10 +60,10 @@ def prepare(
     """
     if shard_bytes < 1:
         raise InputError(f"shard_bytes: expected at least 1, got {shard_bytes}")
-    import_tfds()
     out = as_path(out, "OUT")
     if not is_utf8(out):
         raise InputError(f"OUT={str(out)!r}: expected a name in UTF-8, as ArrayRecord takes no other; give another OUT")
+    import_tfds()
     _check_folder(out)
     is_new = not out.exists()
     with hold_folder(out, "OUT"):
