@@ -85,6 +85,9 @@ def load(
     videos are brought to one form: 8-bit sRGB, upright, alpha over black. What cannot be read is left out and told;
     frames of more than 89,478,485 pixels are not read, and no pickle.
 
+    Times that a video or an animation has are kept in `Run.time`. A warning tells where they are far from even, and
+    where `image_size` makes frames wider or narrower than a player shows them.
+
     Whole numbers of more than 8 bits, of arrays and of pictures, have their white at the smallest of 1, 255, 1023,
     4095, 16383 and 65535 that no value of all sources exceeds, as cameras write 10 to 14 bits into 16; so has floating
     point above 1, source by source. A choice other than the type's own range is told. Frames of a folder come in the
@@ -93,12 +96,12 @@ def load(
     Args:
       path: `"room"`, `"photo_pan"`, `"photographs"`, `"digits"` or `"digit_film"` (a folder of that name is
         `"./room"`); a folder of frames, whose sub-folders are sequences of their own; a video (`"bikes.mp4"` and
-        `"carphone_pristine.mp4"` are found in a package where there is no such file); a TIFF stack; an array `.npy`,
-        `.npz` or in an HDF5 file, also MATLAB's `.mat` of version 7.3 (`"file.h5"`, or `"file.h5?frames=/DATASET"`
-        where there are several; `run_id` and `truth/NAME` beside the frames say where sequences end and what is known
-        of each frame); a folder of such files; several paths as a list, a pattern with `*`, or text with commas; or,
-        alone,
-        `"tfds:NAME"` or `"tfds:DIRECTORY"`, what TensorFlow Datasets or `python -m sfa_jax.prepare` has written as
+        `"carphone_pristine.mp4"` are found in a package where there is no such file); a GIF, animated PNG or WebP; a
+        TIFF stack; an array `.npy`, `.npz` or in an HDF5 file, also MATLAB's `.mat` of version 7.3 (`"file.h5"`, or
+        `"file.h5?frames=/DATASET"` where there are several; `run_id` and `truth/NAME` beside the frames say where
+        sequences end and what is known of each frame); a folder of such files; several paths as a list, a pattern with
+        `*`, or text with commas; or, alone, `"tfds:NAME"` or `"tfds:DIRECTORY"`, what TensorFlow Datasets or
+        `python -m sfa_jax.prepare` has written as
         array_record, with options such as `?split=train&held_out=validation&frames=FEATURE` (see `tfds`). Of single
         images each is cut to the largest centred part of the frame's shape before it is resized.
       source: "tfds" where `path` is the `NAME` of such a set, without the prefix; "auto" knows the directory of one.
@@ -114,8 +117,8 @@ def load(
       cache_dir: where the cache is; by default `$SFA_JAX_CACHE`, `$XDG_CACHE_HOME/sfa_jax` or `~/.cache/sfa_jax`.
       memory_limit_bytes: frames above it in total stay on disk; by default half of the memory available.
       tfds: what to read of a set of TFDS: `data_dir`, `split`, `held_out`, and the names of the features that hold
-        `frames`, `label`, `run`, `frame_index` and (several) `truth`; what is left out is guessed and told. The
-        white of 16-bit images is 65535.
+        `frames`, `label`, `run`, `frame_index` and (several) `truth`; what is left out is guessed and told. The white
+        of 16-bit images is 65535.
       room: options of the room, used when `path` is `"room"`.
       photo_pan: options of the pan, used when `path` is `"photo_pan"`.
       photographs: options of the crops, used when `path` is `"photographs"`.

@@ -12,7 +12,7 @@ from sfa_jax._errors import DamagedError, InputError
 from sfa_jax.data._arrays import ArrayFile
 from sfa_jax.data._cache import refused
 from sfa_jax.data._files import FrameFolder, StackFile, open_pages
-from sfa_jax.data._kinds import Kind, is_animated, is_webp, kind_of, kind_of_content, reason_against
+from sfa_jax.data._kinds import Kind, is_animated, is_webp_or_avif, kind_of, kind_of_content, reason_against
 from sfa_jax.data._listing import LeftOut, list_folder
 from sfa_jax.data._order import sort_frames
 from sfa_jax.data._pictures import open_image, picture_errors, pillow_warnings
@@ -224,7 +224,7 @@ def _several(path: str) -> tuple[Source | None, str]:
         animated = kind is Kind.VIDEO or (kind is Kind.PICTURE and is_animated(path))
     if not animated:
         return None, ""
-    return AnimatedWebp(path) if is_webp(path) else VideoFile(path), ""
+    return AnimatedWebp(path) if is_webp_or_avif(path) else VideoFile(path), ""
 
 
 def _single(where: str, files: dict[str, Kind]) -> set[str]:

@@ -117,14 +117,14 @@ def test_images_labels_and_splits(prepared):
 def test_decoded_once(prepared, monkeypatch, cache_dir):
     path = f"tfds:photos?data_dir={prepared}"
     first = load(path, image_size=10)
-    assert len([entry for entry in cache_dir.iterdir() if (entry / "truth.npz").exists()]) == 2
+    assert len([entry for entry in cache_dir.iterdir() if (entry / "known.npz").exists()]) == 2
     monkeypatch.setattr(_tfds_records, "decode_picture", None)
     again = load(path, image_size=10, memory_limit_bytes=0)
     for run, same in zip(first, again, strict=True):
         np.testing.assert_array_equal(run.frames, same.frames)
         np.testing.assert_array_equal(run.truth["label"], same.truth["label"])
         assert run.held_out == same.held_out
-    (cache_dir / sorted(entry.name for entry in cache_dir.iterdir())[0] / "truth.npz").unlink()
+    (cache_dir / sorted(entry.name for entry in cache_dir.iterdir())[0] / "known.npz").unlink()
     with pytest.raises(TypeError, match="NoneType"):  # the entry is not whole any more
         load(path, image_size=10)
 

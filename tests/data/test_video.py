@@ -118,7 +118,7 @@ def test_frames_that_change_their_size(write_video, pan, tmp_path, caplog):
     path = tmp_path / "clip.ts"
     path.write_bytes(b"".join(pathlib.Path(part).read_bytes() for part in parts))
     assert sum(map(len, load(path, image_size=(24, 32)))) >= 14
-    assert re.search(r"clip.ts: frame \d is 96x80 pixels, the frames before it are 64x48; all are resized", caplog.text)
+    assert re.search(r"clip.ts: frame \d is 96x80 pixels, the frames before it 64x48; all are resized", caplog.text)
     with pytest.raises(
         InputError, match=r"clip.ts: frame \d is 96x80 pixels .* 64x48 .*; set image_size to bring them"
     ):
