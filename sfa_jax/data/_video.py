@@ -17,7 +17,7 @@ from sfa_jax._errors import DamagedError, InputError
 from sfa_jax.data._decoding import REPAIR, Decoder
 from sfa_jax.data._frame_times import FrameTimes
 from sfa_jax.data._limits import MAX_FRAME_PIXELS, check_frame_pixels
-from sfa_jax.data._source import Estimate, Note, Options, Picture, frame_pixels, thumbnail
+from sfa_jax.data._source import Estimate, Note, Options, Picture, make_picture
 from sfa_jax.data._video_colors import FrameConverter
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ class VideoFile:
                 number = decoder.number - 1
                 time = times.add(None if frame.pts is None else float(frame.pts * unit - start), number)
                 end = max(end, (time or 0.0) + (frame.duration or 0) * unit)
-                is_kept = number % options.stride == 0
-                if not (is_kept or options.split_cuts):
+                if number % options.stride and not options.split_cuts:
                     yield Picture(number, None, None)
                     continue
                 try:
@@ -86,9 +85,7 @@ class VideoFile:
                         REPAIR,
                     )
                     continue
-                image = frame_pixels(picture, options) if is_kept else None
-                small = thumbnail(picture) if options.split_cuts else None
-                yield Picture(number, image, small, time=time, shown=shown)
+                yield make_picture(number, picture, options, time=time, shown=shown)
             if not decoder.number:
                 raise DamagedError(f"{self.name} has no frame that can be decoded", REPAIR)
             seconds = _promised(container, stream)
