@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from sfa_jax._errors import DamagedError, InputError
-from sfa_jax.data._hdf5 import MAGIC, StoredDataset, find_datasets
+from sfa_jax.data._hdf5 import MAGIC, StoredDataset, find_datasets, may_be_frames
 from sfa_jax.data._levels import ENOUGH, ValueRange, as_bytes, first_not_finite, told
 from sfa_jax.data._limits import check_frame_pixels
 from sfa_jax.data._numpy_files import StoredArray, find_arrays
@@ -78,6 +78,13 @@ class ArrayFile:
         channels = 1 if options.greyscale else self.channels
         return Estimate(-(-self.shape[0] // options.stride), height * width * channels, exact=True)
 
+    def white(self) -> float:
+        """Finds the value of white of integers of more than 8 bits; 0 of others."""
+        if self.dtype.kind not in "iu" or self.dtype == np.uint8:
+            return 0
+        with self._frames.open() as frames:
+            return _range(self._frames.name, self._chunks(frames)).white(self._frames.name)
+
     def pictures(self, options: Options) -> Iterator[Picture | DamagedError | Note]:
         number, name = 0, self._frames.name
         with self._frames.open() as frames:
@@ -95,7 +102,7 @@ class ArrayFile:
                     number += 1
 
     def runs(self, frames: np.ndarray, stride: int) -> list[Run]:
-        """`frames`, which the stride has left, cut where `run_id` changes; runs of one frame are dropped."""
+        """Cuts `frames`, which the stride has left, where `run_id` changes; sequences of one frame are left out."""
         numbers = np.arange(0, self.shape[0], stride, dtype=np.int64)
         labels = {key: _label(key, array) for key, array in self._labels.items()}
         run_id = labels.pop("run_id", None)
@@ -112,10 +119,11 @@ class ArrayFile:
         for start, stop in itertools.pairwise(bounds):
             rows = numbers[start:stop]
             name = self.name if run_id is None else f"{self.name} (run_id {run_id[rows[0]]})"
-            if len(rows) < 2:
-                logger.info("dropped %s, frame %d: a run of 1 frame, and slowness needs two", name, rows[0])
-                continue
-            runs.append(Run(frames[start:stop], name, rows, {key: values[rows] for key, values in truth.items()}))
+            if len(rows) > 1:
+                runs.append(Run(frames[start:stop], name, rows, {key: values[rows] for key, values in truth.items()}))
+        n_single = len(bounds) - 1 - len(runs)
+        if n_single:
+            logger.warning("%s: %d sequences of one frame are left out; slowness needs two", self.name, n_single)
         return runs
 
     def _chunks(self, frames: Any) -> Iterator[np.ndarray]:
@@ -125,8 +133,11 @@ class ArrayFile:
 
 def _find(path: str, frames: str) -> tuple[Mapping[str, Stored], str]:
     """The arrays of a file, and the key of the frames."""
-    with open(path, "rb") as file:
-        head = file.read(128)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(128)
+    except OSError as error:
+        raise DamagedError(f"{path} cannot be read ({error.strerror})", "give another file", None) from error
     suffix = os.path.splitext(path)[1].lower()
     if head.startswith((MAGIC, b"MATLAB 7.3")) or suffix in _HDF5_SUFFIXES:
         return find_datasets(path, frames)
@@ -143,7 +154,7 @@ def _find(path: str, frames: str) -> tuple[Mapping[str, Stored], str]:
 
 def _find_frames(path: str, arrays: Mapping[str, Stored]) -> str:
     """The key of the frames."""
-    likely = [key for key, array in arrays.items() if len(array.shape) in (3, 4)]
+    likely = [key for key, array in arrays.items() if may_be_frames(array.shape)]
     if "" in arrays or "frames" in arrays:
         return "" if "" in arrays else "frames"
     if len(likely) != 1:
@@ -215,6 +226,11 @@ def _check_frames(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
         raise InputError(f"{name} has shape {shape}; {expected}")
     if min(shape) < 1:
         raise InputError(f"{name} has shape {shape} and so no pixels; {expected}")
+    if not may_be_frames(shape):
+        raise InputError(
+            f"{name} has shape {shape}: one picture [height, width, channel], or points in time; {expected}: save all "
+            "pictures in one array by numpy.stack; if frames so narrow are meant, save frames[..., None]"
+        )
     check_frame_pixels(name, shape[1], shape[2])
     if len(shape) == 4 and shape[3] not in (1, 3):
         hint = ""

@@ -61,6 +61,10 @@ class FrameFolder:
     def estimate(self, options: Options) -> Estimate:
         return _estimate(self, options)
 
+    def white(self) -> float:
+        """Finds the value of white of its integers of more than 8 bits; 0 if the first picture has none."""
+        return _white(self)
+
     def pictures(self, options: Options) -> Iterator[Picture | DamagedError | Note]:
         yield from (Note(f"{self.name}: {doubt}") for doubt in self._doubts)
         yield from _decode(self, options)
@@ -94,6 +98,10 @@ class StackFile:
 
     def estimate(self, options: Options) -> Estimate:
         return _estimate(self, options)
+
+    def white(self) -> float:
+        """Finds the value of white of its integers of more than 8 bits; 0 if the first picture has none."""
+        return _white(self)
 
     def pictures(self, options: Options) -> Iterator[Picture | DamagedError | Note]:
         if self._found.note:
@@ -195,6 +203,13 @@ def _kind(picture: OpenPicture) -> str:
     if picture.deep is None or picture.deep.white is not None:
         return ""
     return "f" if picture.deep.colors.dtype.kind == "f" else "i"
+
+
+def _white(pictures: _Pictures) -> float:
+    for opening in pictures.each():
+        with contextlib.suppress(DamagedError), pillow_warnings(), opening as picture:
+            return _range(pictures, "i").white(pictures.name) if _kind(picture) == "i" else 0
+    return 0
 
 
 def _range(pictures: _Pictures, kind: str) -> ValueRange:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sfa_jax._errors import DamagedError, InputError
+from sfa_jax._errors import DamagedError, InputError, is_mistake
 
 _log = logging.getLogger("sfa_jax")
 
@@ -46,8 +46,10 @@ class StoredDataset(NamedTuple):
         Raises:
           DamagedError: the file or a part of it cannot be read.
         """
-        with hdf5_errors(self.name), _h5py().File(self.path, "r") as file:
-            yield _Rows(self, file[self.key])
+        with contextlib.ExitStack() as stack:
+            with hdf5_errors(self.name):
+                dataset = stack.enter_context(_h5py().File(self.path, "r"))[self.key]
+            yield _Rows(self, dataset)
 
 
 class _Rows:
@@ -59,10 +61,10 @@ class _Rows:
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         axes, dtype = self._stored.axes, self._stored.dtype
-        if not axes:
-            return np.ravel(self._dataset[()]).astype(dtype, copy=False)[rows]
         where = tuple(rows if axis == axes[0] else slice(None) for axis in range(len(axes)))
-        return self._dataset[where].transpose(axes).astype(dtype, copy=False)
+        with hdf5_errors(self._stored.name):
+            values = self._dataset[where]
+        return (values.transpose(axes) if axes else np.ravel(values)[rows]).astype(dtype, copy=False)
 
 
 def find_datasets(path: str, frames: str = "") -> tuple[dict[str, StoredDataset], str]:
@@ -101,6 +103,11 @@ def find_datasets(path: str, frames: str = "") -> tuple[dict[str, StoredDataset]
         return arrays, key
 
 
+def may_be_frames(shape: tuple[int, ...]) -> bool:
+    """Tells whether an array may be frames by its axes: with three, neither one picture nor points in time."""
+    return len(shape) == 4 or (len(shape) == 3 and (shape[2] > 4 or min(shape[:2]) <= 4))
+
+
 @contextlib.contextmanager
 def hdf5_errors(name: str) -> Iterator[None]:
     """Turns what h5py raises for a damaged file into a `DamagedError` that names it."""
@@ -109,12 +116,15 @@ def hdf5_errors(name: str) -> Iterator[None]:
     except InputError:
         raise
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:  # all of them, by what is damaged
+        if is_mistake(error):
+            raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DamagedError(f"{name} cannot be read by h5py ({reason})", "copy it again", None) from error
 
 
 def _find_frames(path: str, found: dict[str, Any], asked: str) -> str:
-    likely = [key for key, item in found.items() if len(item.shape) in (3, 4) and item.dtype.kind in "biuf"]
+    shapes = {key: item.shape[::-1] if _is_matlab(item) else item.shape for key, item in found.items()}
+    likely = [key for key in found if may_be_frames(shapes[key]) and found[key].dtype.kind in "biuf"]
     named = [key for key in likely if posixpath.basename(key) == "frames"]
     if asked:
         if asked not in found:

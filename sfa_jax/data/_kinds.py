@@ -57,7 +57,7 @@ _MAGIC: tuple[tuple[bytes, Kind], ...] = (
         Kind.VIDEO,
     ),
     (rb"\x06\x0e\x2b\x34\x02\x05\x01\x01|nut/|OggS.{22}(?:.\x80theora|.BBCD|.\x01video)", Kind.VIDEO),
-    (rb"\x47.{187}\x47|.{4}\x47.{191}\x47", Kind.VIDEO),
+    (rb"\x47.{187}\x47.{187}\x47|.{4}\x47.{191}\x47.{191}\x47", Kind.VIDEO),
 )
 _PATTERNS = tuple((re.compile(pattern, re.DOTALL), kind) for pattern, kind in _MAGIC)
 
@@ -94,18 +94,21 @@ def kind_of_content(path: str) -> Kind:
 
 
 def is_animated(path: str) -> bool:
-    """Tells whether a PNG or WebP file holds several pictures, from its first bytes."""
+    """Tells whether a PNG, WebP or AVIF file holds several pictures, from its first bytes."""
     with open(path, "rb") as file:
         head = file.read(_HEAD_BYTES)
     if head[:8] == b"\x89PNG\r\n\x1a\n":
         return b"acTL" in head[: head.find(b"IDAT")]
+    if head[4:12] == b"ftypavis":
+        return True
     return head[12:16] == b"VP8X" and len(head) > 20 and bool(head[20] & 2)
 
 
-def is_webp(path: str) -> bool:
-    """Tells whether a file begins as WebP does."""
+def is_webp_or_avif(path: str) -> bool:
+    """Tells whether a file begins as WebP or AVIF does."""
     with open(path, "rb") as file:
-        return file.read(12)[8:] == b"WEBP"
+        head = file.read(12)
+    return head[8:] == b"WEBP" or head[4:11] == b"ftypavi"
 
 
 def reason_against(path: str) -> str:

@@ -29,8 +29,8 @@ class LeftOut:
         self._odd: list[str] = []
 
     def add(self, said: str) -> None:
-        """Adds something by what messages say of it."""
-        self._odd.append(said)
+        """Adds something by what messages say of it, where its path need not be whole."""
+        self._odd.append(said.replace(os.path.join(self._folder, ""), ""))
 
     def add_file(self, name: str, kind: Kind) -> None:
         """Adds a file that is a companion, or of a kind that is not known."""
@@ -99,8 +99,11 @@ def _kind(where: str, inside: str, name: str, left_out: LeftOut) -> Kind | None:
         broken = os.path.islink(os.path.join(where, name))
         left_out.add(f"the broken link {shown}" if broken else f"{shown} that cannot be read ({error.strerror})")
         return None
+    if name.startswith("._"):  # of macOS, beside each file on other disks
+        left_out.add_file(name, Kind.COMPANION)
+        return None
     if name.startswith("."):
-        if kind not in (Kind.COMPANION, Kind.UNKNOWN) and not name.startswith("._"):
+        if kind not in (Kind.COMPANION, Kind.UNKNOWN):
             left_out.add(f"the hidden file {shown}")
         return None
     if kind in (Kind.COMPANION, Kind.UNKNOWN):

@@ -48,6 +48,9 @@ def sort_frames(names: Sequence[str]) -> tuple[list[str], list[str]]:
     if len(names) < 2:
         return natural, []
     doubts = _doubts_of_dates(list(stems.values()))
+    twice = len(stems) - len(set(stems.values()))
+    if twice:
+        doubts.append(f"{twice} of the names come twice with another suffix, and each file is taken as a frame")
     hexadecimal = _hexadecimal(stems)
     if hexadecimal:
         return hexadecimal, doubts

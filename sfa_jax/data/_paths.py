@@ -90,7 +90,9 @@ def _expand(path: str) -> list[Given]:
 
 def _matches(path: str, pattern: str) -> Iterator[Given]:
     """What a pattern matches, in natural order; brackets that may be meant literally are told."""
-    matches = sorted(glob.glob(pattern), key=natural_key)
+    matches = sorted(glob.glob(pattern, recursive=True), key=natural_key)
+    if "**" in pattern:  # matches folders and also all that is in them
+        matches = [match for match in matches if not os.path.isdir(match)]
     literal = pattern.replace("[", "[[]")
     others = glob.glob(literal) if literal != pattern else []
     hint = (

@@ -174,9 +174,9 @@ def open_single(file: str | IO[bytes], name: str, repair: str = REPAIR) -> Itera
             pages = find_pages(opened, name).pages
             opened.seek(pages[0].number)
         n_pictures = getattr(opened, "n_frames", 1) if opened.format in _ANIMATED else len(pages)
-        if n_pictures > 1:
+        if n_pictures > 1 or (opened.format == "PPM" and _goes_on(opened)):
             raise DamagedError(
-                f"{name} holds {n_pictures} pictures among files that hold one",
+                f"{name} holds {n_pictures if n_pictures > 1 else 'more'} pictures among files that hold one",
                 "give it alone, with the suffix of its format, or save each picture as its own file",
             )
         yield OpenPicture(file, opened, pages[0], name)
@@ -221,6 +221,17 @@ def read_picture(path: str) -> Image.Image:
     """Reads one image file as 8-bit `RGB`, or `L` where it is gray."""
     with pillow_warnings():
         return decode_picture(path, path, None)[0]
+
+
+def _goes_on(opened: Any) -> bool:
+    """Tells whether another picture begins behind that of a binary PBM, PGM or PPM file."""
+    codec, _, offset, args = opened.tile[0]
+    if codec not in ("raw", "ppm"):
+        return False
+    bits = {"1": 1, "L": 8, "RGB": 24, "I": 16, "F": 32}.get(opened.mode, 0)
+    bits *= 2 if codec == "ppm" and opened.mode == "RGB" and args[1] > 255 else 1
+    opened.fp.seek(offset + opened.height * -(-opened.width * bits // 8))
+    return opened.fp.read(64).lstrip()[:2] in (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
 
 
 def _over_black(picture: Image.Image) -> Image.Image:

@@ -21,7 +21,9 @@ import numpy as np
 
 from sfa_jax._errors import InputError
 from sfa_jax._folders import as_path, hold_folder, is_utf8, write_json
+from sfa_jax.data._arrays import ArrayFile
 from sfa_jax.data._cache import find_entries
+from sfa_jax.data._files import FrameFolder, StackFile
 from sfa_jax.data._load import Plan, check_alike, load, plan, read_some
 from sfa_jax.data._paths import PathLike
 from sfa_jax.data._prepared_set import SetWriter
@@ -233,6 +235,8 @@ def _groups(path: Any, cache: pathlib.Path, options: Mapping[str, Any]) -> Itera
     whole = plan(**given.arguments)
     if not whole.sources:
         yield _Group(str(path), None, whole)
+    whites = [source.white() for source in whole.sources if isinstance(source, ArrayFile | FrameFolder | StackFile)]
+    whole = whole._replace(options=whole.options._replace(white=max(whites, default=0)))
     for number, source in enumerate(whole.sources):
         part = whole._replace(sources=[source], root=cache / str(number))
         yield _Group(source.name, source.signature(), part)

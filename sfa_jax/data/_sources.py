@@ -12,7 +12,7 @@ from sfa_jax._errors import DamagedError, InputError
 from sfa_jax.data._arrays import ArrayFile
 from sfa_jax.data._cache import refused
 from sfa_jax.data._files import FrameFolder, StackFile, open_pages
-from sfa_jax.data._kinds import Kind, is_animated, is_webp, kind_of, kind_of_content, reason_against
+from sfa_jax.data._kinds import Kind, is_animated, is_webp_or_avif, kind_of, kind_of_content, reason_against
 from sfa_jax.data._listing import LeftOut, list_folder
 from sfa_jax.data._order import sort_frames
 from sfa_jax.data._pictures import open_image, picture_errors, pillow_warnings
@@ -54,7 +54,7 @@ def sources_of(given: Sequence[Given], on_corrupt: str) -> list[Source]:
     """
     found: list[Source] = []
     wrong: list[DamagedError] = []
-    for (folder, is_frame), items in itertools.groupby(given, key=_place):
+    for (folder, is_frame), items in itertools.groupby(_readable(given), key=_place):
         group = list(items)
         if is_frame:
             found.append(_frames(folder, group))
@@ -71,6 +71,23 @@ def sources_of(given: Sequence[Given], on_corrupt: str) -> list[Source]:
     for damage in wrong:
         _log.warning("%s; it is left out", damage.said)
     return found
+
+
+def _readable(given: Sequence[Given]) -> list[Given]:
+    """Those that may be read; what a pattern matches besides is told."""
+    left_out, kept = LeftOut("the pattern"), []
+    for item in given:
+        if item.matched and os.path.isfile(item.path):
+            with contextlib.suppress(OSError):  # is told when it is read
+                kind = kind_of(item.path)
+                if kind in (Kind.COMPANION, Kind.UNKNOWN):
+                    left_out.add_file(os.path.basename(item.path), kind)
+                    continue
+        kept.append(item)
+    if not kept:
+        raise InputError(f"nothing that the pattern matches is read, such as {given[0].path}; {EXPECTED}")
+    left_out.tell()
+    return kept
 
 
 def folder_sources(folder: str, on_corrupt: str) -> list[Source]:
@@ -98,6 +115,9 @@ def folder_sources(folder: str, on_corrupt: str) -> list[Source]:
             path = os.path.join(where, name)
             try:
                 if kind not in _PICTURES:
+                    if not os.path.isfile(path):  # from a pipe nothing may ever come
+                        said = f"{path} is a link to nothing, a pipe or a device"
+                        raise DamagedError(said, "remove it from the folder", None)
                     others.append(ArrayFile(path) if kind is Kind.ARRAY else VideoFile(path))
                     counts["videos" if kind is Kind.VIDEO else "arrays"] += 1
                     continue
@@ -204,7 +224,7 @@ def _several(path: str) -> tuple[Source | None, str]:
         animated = kind is Kind.VIDEO or (kind is Kind.PICTURE and is_animated(path))
     if not animated:
         return None, ""
-    return AnimatedWebp(path) if is_webp(path) else VideoFile(path), ""
+    return AnimatedWebp(path) if is_webp_or_avif(path) else VideoFile(path), ""
 
 
 def _single(where: str, files: dict[str, Kind]) -> set[str]:

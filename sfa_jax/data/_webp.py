@@ -1,4 +1,4 @@
-"""Animated WebP, read with Pillow, as FFmpeg reads it since version 9 only."""
+"""Animated WebP and AVIF, read with Pillow: FFmpeg reads the one since version 9, of the other only the cover."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from sfa_jax.data._tiff import Page
 
 
 class AnimatedWebp:
-    """The frames of one animated WebP file, each with what earlier ones leave of it.
+    """The frames of one animated WebP or AVIF file, each with what earlier ones leave of it.
 
     Args:
       path: of the file.

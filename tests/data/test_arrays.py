@@ -103,6 +103,7 @@ def bad(value, index):
         (np.zeros(5), r"shape \(5,\); frames \[time, height, width, channel\]"),
         (np.zeros((5, 3, 8, 8), np.uint8), r"shape \(5, 3, 8, 8\).*numpy.moveaxis\(frames, 1, -1\)"),
         (np.zeros((5, 8, 8, 4), np.uint8), r"leave the alpha channel out"),
+        (np.zeros((64, 64, 3), np.uint8), r"shape \(64, 64, 3\): one picture .*, or points in time; .*numpy.stack"),
         (np.zeros((0, 8, 8, 3), np.uint8), r"shape \(0, 8, 8, 3\) and so no pixels"),
         (np.zeros((1, 64, 64, 3), np.uint8), r"a.npy gives 1 frame\(s\).*at least two"),
         (np.array([{}, 1], dtype=object), r"a.npy cannot be read as a NumPy file \(it holds Python objects"),

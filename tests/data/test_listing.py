@@ -178,3 +178,50 @@ def test_brackets_that_are_meant_literally(frames, caplog):
 def test_addresses_are_no_paths(path):
     with pytest.raises(InputError, match=r"path=.*(expected a path|was not replaced by a value)"):
         load(path)
+
+
+def test_patterns_tell_what_they_leave_out(frames, caplog):
+    (frames / "notes.txt").write_text("about")
+    (frames / "what.xyz").write_text("?")
+    (run,), said = told(caplog, f"{frames}/*")
+    assert len(run) == 4
+    assert said == "the pattern: left out are 1 file(s) of no known kind (1 .xyz)"
+    (frames / "deep" / "er").mkdir(parents=True)
+    for number in range(2):
+        Image.new("RGB", (8, 8)).save(frames / "deep" / "er" / f"{number}.png")
+    assert [len(run) for run in load(f"{frames.parent}/**/*.png", image_size=0, split_cuts=False)] == [2, 4]
+    with pytest.raises(InputError, match=r"nothing that the pattern matches is read, such as .*notes.txt"):
+        load(f"{frames}/*.txt")
+
+
+def test_copies_with_another_suffix_are_told(frames, caplog):
+    for number in range(4):
+        Image.new("RGB", (8, 8), 3 * (20 * number,)).save(frames / f"frame{number}.bmp")
+    _, said = told(caplog, frames)
+    assert "4 of the names come twice with another suffix, and each file is taken as a frame" in said
+
+
+@pytest.mark.parametrize("kind", ["P4", "P5", "P6"])
+def test_files_of_many_netpbm_pictures(tmp_path, caplog, kind):
+    size = {"P4": 8, "P5": 64, "P6": 192}[kind]
+    data = f"{kind} 8 8{'' if kind == 'P4' else ' 255'}\n".encode() + bytes(size)
+    for number in range(4):
+        (tmp_path / f"{number}.pnm").write_bytes(data * (1 + (number == 3)))
+    (run,), said = told(caplog, tmp_path)
+    assert len(run) == 3
+    assert "3.pnm holds more pictures among files that hold one" in said
+
+
+def test_arrays_and_videos_that_cannot_be_opened(frames, caplog):
+    for name in ("a.npy", "b.h5", "c.mp4"):
+        (frames / name).symlink_to("nowhere")
+    for name in ("d.npy", "e.mp4"):
+        os.mkfifo(frames / name)
+    (run,), said = told(caplog, frames)
+    assert len(run) == 4
+    for name in ("a.npy", "b.h5", "c.mp4", "d.npy", "e.mp4"):
+        assert f" {name} is a link to nothing, a pipe or a device" in said
+    with pytest.raises(
+        InputError, match=r"a.npy is a link to nothing, a pipe or a device; remove it .*on_corrupt=skip"
+    ):
+        load(frames, on_corrupt="raise")
