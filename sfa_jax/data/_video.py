@@ -3,9 +3,10 @@
 What decodes is read; what FFmpeg refuses or marks as damaged is left out and counted. Headers are not trusted: the
 number of frames is what decodes, and where the header promises much more time, a warning says so.
 
-Damage that nobody notices: wrong bits that still decode to some picture, as in VP8, VP9, WMV, JPEG, raw and old FFV1
-video, which have no checksums; a file without a length in its header that just stops between two frames, as MPEG
-transport and program streams, Y4M and GIF may; a GIF whose rest is skipped behind a damaged part.
+Damage that nobody notices: wrong bits that still decode to some picture, as in VP8, VP9, HEVC, WMV, JPEG, Huffyuv, raw
+and old FFV1 video, which have no checksums; a file without a length in its header that just stops between two frames,
+as MPEG transport and program streams, Y4M and GIF may; packets that are missing, of which only a jump of the times is
+told; a GIF whose rest is skipped behind a damaged part.
 """
 
 import os
