@@ -52,7 +52,7 @@ class VideoFile:
 
     def estimate(self, options: Options) -> Estimate:
         with self._open() as container:
-            stream = self._stream(container)
+            stream = self._streams(container)[0]
             n_frames = stream.frames or round(_seconds(container, stream) * float(stream.average_rate or 25))
             height, width = options.height or stream.height, options.width or stream.width
             channels = 1 if options.greyscale else 3
@@ -60,7 +60,9 @@ class VideoFile:
 
     def pictures(self, options: Options) -> Iterator[Picture | DamagedError | Note]:
         with self._open() as container:
-            stream = self._stream(container)
+            stream, *others = self._streams(container)
+            if others:
+                yield Note(f"{self.name} has {1 + len(others)} video streams; the first is read")
             converter = FrameConverter(self.name, stream)
             unit = float(stream.time_base or 0)
             start, end = (stream.start_time or 0) * unit, 0.0
@@ -92,8 +94,8 @@ class VideoFile:
             seconds = _promised(container, stream)
             if 0 < end < _SHORT * seconds - 1 / float(stream.average_rate or 25):
                 yield Note(
-                    f"{self.name}: the frames end at {end:.2f} s, the header says {seconds:.2f} s; it may have been "
-                    "cut off"
+                    f"{self.name}: the frames end at {end:.2f} s, the header says {seconds:.2f} s: it was cut off, "
+                    "or its last frame is held"
                 )
         yield from converter.notes()
         yield from times.notes()
@@ -116,16 +118,16 @@ class VideoFile:
                 f"give another file, or {REPAIR}",
             ) from error
 
-    def _stream(self, container: Any) -> Any:
+    def _streams(self, container: Any) -> list[Any]:
+        """Finds the video streams, of which the first is read; pictures of a cover are none."""
         cover = _import_av().stream.Disposition.attached_pic
         streams = [stream for stream in container.streams.video if not stream.disposition & cover]
         if not streams:
             raise DamagedError(f"{self.name} has no video stream (only sound or pictures)", "give a video file")
-        stream = streams[0]
-        if stream.codec_context is None:
+        if streams[0].codec_context is None:
             raise DamagedError(f"{self.name} is coded in a way that PyAV cannot decode", REPAIR)
-        check_frame_pixels(self.name, stream.height, stream.width)
-        return stream
+        check_frame_pixels(self.name, streams[0].height, streams[0].width)
+        return streams
 
 
 def _codec(stream: Any) -> Any:
