@@ -18,8 +18,7 @@ from sfa_jax.data._source import (
     Note,
     Options,
     Picture,
-    frame_pixels,
-    thumbnail,
+    make_picture,
 )
 from sfa_jax.data._tiff import Page, Pages, find_pages
 
@@ -170,8 +169,7 @@ def _decode(pictures: _Pictures, options: Options) -> Iterator[Picture | Damaged
     whites: dict[str, float] = {}
     smallest = (max(options.height, THUMBNAIL_SIZE), max(options.width, THUMBNAIL_SIZE)) if options.height else None
     for number, opening in enumerate(pictures.each()):
-        kept = number % options.stride == 0
-        if not kept and not options.split_cuts:
+        if number % options.stride and not options.split_cuts:
             continue
         note = Note("")
         try:
@@ -197,8 +195,7 @@ def _decode(pictures: _Pictures, options: Options) -> Iterator[Picture | Damaged
                 raise InputError(f"{sizes}; without an image_size all frames must be alike: set image_size")
             yield Note(f"{sizes}; all are resized to {options.width}x{options.height}")
             said_mixed = True
-        small = thumbnail(decoded) if options.split_cuts else None
-        yield Picture(number, frame_pixels(decoded, options) if kept else None, small, shown=size[::-1])
+        yield make_picture(number, decoded, options, shown=size[::-1])
 
 
 def _kind(picture: OpenPicture) -> str:

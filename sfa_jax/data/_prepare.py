@@ -45,8 +45,9 @@ def prepare(
     """Writes all runs of a source as a set of TFDS; goes on where it was interrupted.
 
     An example is one frame: `frame` (a uint8 tensor `[height, width, channel]`, stored raw), `run_id` and `frame_index`
-    (int64), and `truth/<name>` (float32) where something is known of it. Runs that a source holds out become the split
-    `validation`, all others `train`; of a set without held-out runs the last part of each is held out when it is read.
+    (int64), and `truth/<name>` (float32) where something is known of it; times are not written. Runs that a source
+    holds out become the split `validation`, all others `train`; of a set without held-out runs the last part of each is
+    held out when it is read.
 
     Args:
       path: as of `load`.

@@ -13,6 +13,8 @@ THUMBNAIL_SIZE = 32
 """Side of the square thumbnails that cuts are looked for in."""
 
 
+_THUMBNAIL_FROM = 256  # pixels a side, at most, of a resized frame that its thumbnail is made of
+
 REDUCING_GAP = 2.0
 """A picture that shrinks by more than twice this is first averaged over whole pixels, which is fast, down to it."""
 
@@ -145,12 +147,30 @@ def thumbnail(picture: Image.Image) -> np.ndarray:
     return np.asarray(small.convert("RGB"))
 
 
+def make_picture(
+    number: int, picture: Image.Image, options: Options, *, time: float | None = None, shown: tuple[int, int]
+) -> Picture:
+    """Makes what the options ask for of an upright 8-bit picture, `RGB`, `RGBX` or `L`; see `Picture` for the rest."""
+    kept, small = number % options.stride == 0, picture
+    if options.height and kept:
+        picture = resize_picture(picture, options.height, options.width)
+        if min(picture.size) >= THUMBNAIL_SIZE and max(picture.size) <= _THUMBNAIL_FROM:
+            small = picture  # which shrinks faster than the whole
+    return Picture(
+        number,
+        frame_pixels(picture, options) if kept else None,
+        thumbnail(small) if options.split_cuts else None,
+        time=time,
+        shown=shown,
+    )
+
+
 def frame_pixels(picture: Image.Image, options: Options) -> np.ndarray:
-    """Gives an upright 8-bit picture, `RGB` or `L`, as a frame of the size and color that the options ask for."""
+    """Gives an upright 8-bit picture, `RGB`, `RGBX` or `L`, in the size and color that the options ask for."""
     # Channels are converted after the resize, when there is less to convert.
     if options.height:
         picture = resize_picture(picture, options.height, options.width)
-    if not options.greyscale:
-        return np.asarray(picture.convert("RGB"))
-    grey = np.asarray(picture)
-    return grey[..., np.newaxis] if picture.mode == "L" else luma(grey)
+    if picture.mode == "L" and options.greyscale:
+        return np.asarray(picture)[..., np.newaxis]
+    frame = np.asarray(picture.convert("RGB"))
+    return luma(frame) if options.greyscale else frame

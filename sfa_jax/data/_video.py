@@ -3,9 +3,10 @@
 What decodes is read; what FFmpeg refuses or marks as damaged is left out and counted. Headers are not trusted: the
 number of frames is what decodes, and where the header promises much more time, a warning says so.
 
-Damage that nobody notices: wrong bits that still decode to some picture, as in VP8, VP9, WMV, JPEG, raw and old FFV1
-video, which have no checksums; a file without a length in its header that just stops between two frames, as MPEG
-transport and program streams, Y4M and GIF may; a GIF whose rest is skipped behind a damaged part.
+Damage that nobody notices: wrong bits that still decode to some picture, as in VP8, VP9, HEVC, WMV, JPEG, Huffyuv, raw
+and old FFV1 video, which have no checksums; a file without a length in its header that just stops between two frames,
+as MPEG transport and program streams, Y4M and GIF may; packets that are missing, of which only a jump of the times is
+told; a GIF whose rest is skipped behind a damaged part.
 """
 
 import os
@@ -17,7 +18,7 @@ from sfa_jax._errors import DamagedError, InputError
 from sfa_jax.data._decoding import REPAIR, Decoder
 from sfa_jax.data._frame_times import FrameTimes
 from sfa_jax.data._limits import MAX_FRAME_PIXELS, check_frame_pixels
-from sfa_jax.data._source import Estimate, Note, Options, Picture, frame_pixels, thumbnail
+from sfa_jax.data._source import Estimate, Note, Options, Picture, make_picture
 from sfa_jax.data._video_colors import FrameConverter
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class VideoFile:
 
     def estimate(self, options: Options) -> Estimate:
         with self._open() as container:
-            stream = self._stream(container)
+            stream = self._streams(container)[0]
             n_frames = stream.frames or round(_seconds(container, stream) * float(stream.average_rate or 25))
             height, width = options.height or stream.height, options.width or stream.width
             channels = 1 if options.greyscale else 3
@@ -59,7 +60,9 @@ class VideoFile:
 
     def pictures(self, options: Options) -> Iterator[Picture | DamagedError | Note]:
         with self._open() as container:
-            stream = self._stream(container)
+            stream, *others = self._streams(container)
+            if others:
+                yield Note(f"{self.name} has {1 + len(others)} video streams; the first is read")
             converter = FrameConverter(self.name, stream)
             unit = float(stream.time_base or 0)
             start, end = (stream.start_time or 0) * unit, 0.0
@@ -73,8 +76,7 @@ class VideoFile:
                 number = decoder.number - 1
                 time = times.add(None if frame.pts is None else float(frame.pts * unit - start), number)
                 end = max(end, (time or 0.0) + (frame.duration or 0) * unit)
-                is_kept = number % options.stride == 0
-                if not (is_kept or options.split_cuts):
+                if number % options.stride and not options.split_cuts:
                     yield Picture(number, None, None)
                     continue
                 try:
@@ -86,16 +88,14 @@ class VideoFile:
                         REPAIR,
                     )
                     continue
-                image = frame_pixels(picture, options) if is_kept else None
-                small = thumbnail(picture) if options.split_cuts else None
-                yield Picture(number, image, small, time=time, shown=shown)
+                yield make_picture(number, picture, options, time=time, shown=shown)
             if not decoder.number:
                 raise DamagedError(f"{self.name} has no frame that can be decoded", REPAIR)
             seconds = _promised(container, stream)
             if 0 < end < _SHORT * seconds - 1 / float(stream.average_rate or 25):
                 yield Note(
-                    f"{self.name}: the frames end at {end:.2f} s, the header says {seconds:.2f} s; it may have been "
-                    "cut off"
+                    f"{self.name}: the frames end at {end:.2f} s, the header says {seconds:.2f} s: it was cut off, "
+                    "or its last frame is held"
                 )
         yield from converter.notes()
         yield from times.notes()
@@ -118,16 +118,16 @@ class VideoFile:
                 f"give another file, or {REPAIR}",
             ) from error
 
-    def _stream(self, container: Any) -> Any:
+    def _streams(self, container: Any) -> list[Any]:
+        """Finds the video streams, of which the first is read; pictures of a cover are none."""
         cover = _import_av().stream.Disposition.attached_pic
         streams = [stream for stream in container.streams.video if not stream.disposition & cover]
         if not streams:
             raise DamagedError(f"{self.name} has no video stream (only sound or pictures)", "give a video file")
-        stream = streams[0]
-        if stream.codec_context is None:
+        if streams[0].codec_context is None:
             raise DamagedError(f"{self.name} is coded in a way that PyAV cannot decode", REPAIR)
-        check_frame_pixels(self.name, stream.height, stream.width)
-        return stream
+        check_frame_pixels(self.name, streams[0].height, streams[0].width)
+        return streams
 
 
 def _codec(stream: Any) -> Any:

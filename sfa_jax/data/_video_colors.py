@@ -12,6 +12,18 @@ _UNSPECIFIED = 2
 _HDR = {16: "PQ", 18: "HLG"}
 # Above these sides, players take BT.709 where the file names no matrix.
 _SD_HEIGHT, _SD_WIDTH = 576, 1279
+_SAME_AXES = (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.ROTATE_180)
+# By whether rows become columns, and whether the picture is then mirrored across and upside down.
+_TURNS = {
+    (False, False, False): None,
+    (False, True, False): Image.Transpose.FLIP_LEFT_RIGHT,
+    (False, False, True): Image.Transpose.FLIP_TOP_BOTTOM,
+    (False, True, True): Image.Transpose.ROTATE_180,
+    (True, False, False): Image.Transpose.TRANSPOSE,
+    (True, True, False): Image.Transpose.ROTATE_270,
+    (True, False, True): Image.Transpose.ROTATE_90,
+    (True, True, True): Image.Transpose.TRANSVERSE,
+}
 
 
 class FrameConverter:
@@ -32,7 +44,7 @@ class FrameConverter:
         self._first_shown: tuple[int, int] | None = None
 
     def convert(self, frame: Any, number: int) -> tuple[Image.Image, tuple[int, int]]:
-        """Converts the frame of some number to an upright `RGB` picture of its own size.
+        """Converts the frame of some number to an upright `RGB` or `RGBX` picture of its own size.
 
         Returns:
           The picture, and the (height, width) at which a player shows it.
@@ -40,19 +52,22 @@ class FrameConverter:
         Raises:
           av.error.FFmpegError: FFmpeg cannot convert its pixels.
         """
-        self._hdr = _HDR.get(int(frame.color_trc), "")
+        self._hdr = self._hdr or _HDR.get(int(frame.color_trc), "")
         is_large = frame.height > _SD_HEIGHT or frame.width > _SD_WIDTH
         matrix = self._bt709 if frame.colorspace == _UNSPECIFIED and is_large else None
-        has_alpha = frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components)
-        kind = "rgba" if has_alpha else "rgb24"
-        pixels = self._reformatter.reformat(frame, format=kind, src_colorspace=matrix).to_ndarray()
-        shown = np.array([frame.height, frame.width * self._pixel_aspect])
-        pixels, is_transposed = _upright(pixels, frame)
-        height, width = np.rint(shown[::-1] if is_transposed else shown).astype(int).tolist()
-        picture = Image.fromarray(pixels)
-        if has_alpha:
-            over = Image.new("RGBA", picture.size, (0, 0, 0, 255))
-            picture = Image.alpha_composite(over, picture).convert("RGB")
+        rgba = self._reformatter.reformat(frame, format="rgba", src_colorspace=matrix, threads=1)
+        plane: Any = rgba.planes[0]
+        size = frame.width, frame.height
+        if frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components):
+            over = Image.frombuffer("RGBA", size, plane, "raw", "RGBA", plane.line_size, 1)
+            picture = Image.alpha_composite(Image.new("RGBA", size, (0, 0, 0, 255)), over).convert("RGB")
+        else:
+            picture = Image.frombuffer("RGBX", size, plane, "raw", "RGBX", plane.line_size, 1)  # shares the memory
+        height, width = frame.height, round(frame.width * self._pixel_aspect)
+        turn = _turn(frame)
+        if turn is not None:
+            picture = picture.transpose(turn)
+            height, width = (height, width) if turn in _SAME_AXES else (width, height)
         self._note_size(number, (height, width))
         return picture, (height, width)
 
@@ -74,17 +89,15 @@ class FrameConverter:
             )
 
 
-def _upright(pixels: np.ndarray, frame: Any) -> tuple[np.ndarray, bool]:
-    """Turns and mirrors pixels `[height, width, channel]` as the file asks for; tells whether rows became columns."""
+def _turn(frame: Any) -> Image.Transpose | None:
+    """Reads how the file asks for a frame to be turned or mirrored, as telephones write it."""
     from av.sidedata.sidedata import Type
 
     found = frame.side_data.get(Type.DISPLAYMATRIX)
     if found is None:
-        return pixels, False
+        return None
     # It maps (x, y) to (a x + c y, b x + d y); other turns than by right angles are rounded to them.
     a, b, _, c, d = np.frombuffer(bytes(found), np.int32)[:5].tolist()
     is_transposed = abs(b) > abs(a)
     across, down = (c, b) if is_transposed else (a, d)
-    pixels = pixels.swapaxes(0, 1) if is_transposed else pixels
-    pixels = pixels[:, ::-1] if across < 0 else pixels
-    return np.ascontiguousarray(pixels[::-1] if down < 0 else pixels), is_transposed
+    return _TURNS[is_transposed, across < 0, down < 0]

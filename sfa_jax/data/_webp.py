@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from sfa_jax._errors import DamagedError
 from sfa_jax.data._frame_times import FrameTimes
 from sfa_jax.data._pictures import OpenPicture, open_image, picture_errors, pillow_warnings
-from sfa_jax.data._source import Estimate, Note, Options, Picture, frame_pixels, thumbnail
+from sfa_jax.data._source import Estimate, Note, Options, Picture, make_picture
 from sfa_jax.data._tiff import Page
 
 
@@ -43,7 +43,5 @@ class AnimatedWebp:
                     yield DamagedError(error.said, error.repair, n_frames - number)
                     break
                 time = times.add(1e-3 * opened.info["timestamp"], number)
-                image = frame_pixels(picture, options) if number % options.stride == 0 else None
-                small = thumbnail(picture) if options.split_cuts else None
-                yield Picture(number, image, small, time=time, shown=size[::-1])
+                yield make_picture(number, picture, options, time=time, shown=size[::-1])
         yield from times.notes()

@@ -123,3 +123,19 @@ def test_frames_that_change_their_size(write_video, pan, tmp_path, caplog):
         InputError, match=r"clip.ts: frame \d is 96x80 pixels .* 64x48 .*; set image_size to bring them"
     ):
         load(path, image_size=0)
+
+
+def test_further_video_streams_are_told(tmp_path, pan, caplog):
+    av = pytest.importorskip("av")
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("mpeg4", rate=25) for _ in range(2)]
+        for stream in streams:
+            stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for frame in pan(5):
+            for stream in streams:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        for stream in streams:
+            container.mux(stream.encode())
+    assert len(load(path)[0]) == 5
+    assert f"{path} has 2 video streams; the first is read" in caplog.text
