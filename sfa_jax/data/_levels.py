@@ -55,9 +55,10 @@ class ValueRange:
         floats = self.dtype.kind == "f"
         if floats and self.low >= -_TOLERANCE and self.high <= 1 + _TOLERANCE:
             return 1
-        ambiguous = floats and self.high < _LEAST_WHITE_OF_FLOATS
-        if self.low < 0 or self.high > _WHITES[-1] * (1 + _TOLERANCE * floats) or ambiguous:
-            bad, place = (self.low, self._low_at) if self.low < 0 else (self.high, self._high_at)
+        slack = _TOLERANCE * max(1.0, self.high) if floats else 0.0
+        negative, ambiguous = self.low < -slack, floats and self.high < _LEAST_WHITE_OF_FLOATS
+        if negative or self.high > _WHITES[-1] + slack or ambiguous:
+            bad, place = (self.low, self._low_at) if negative else (self.high, self._high_at)
             raise InputError(
                 f"{name} has values from {self.low:g} to {self.high:g} ({bad:g} in {place}), and which of them are "
                 f"black and white is not known; expected whole numbers in [0, {_WHITES[-1]}] or floating point in "

@@ -1,6 +1,7 @@
 """Listing of a folder: files that may hold frames by their kind, and what is left out, which is told."""
 
 import collections
+import itertools
 import logging
 import os
 from collections.abc import Iterator
@@ -10,7 +11,10 @@ from sfa_jax.data._source import natural_key
 
 _log = logging.getLogger("sfa_jax")
 
-_TOOLS = frozenset({".git", ".svn", ".hg", ".ipynb_checkpoints", ".idea", ".vscode", ".cache", ".frames"})
+_TOOLS = frozenset(
+    {".git", ".svn", ".hg", ".ipynb_checkpoints", ".idea", ".vscode", ".cache", ".frames", ".venv", ".thumbnails"}
+)
+_MOST_HIDDEN = 1000  # folders that are looked into below a hidden one
 _MOST = 5  # named in a message
 Files = dict[str, Kind]
 
@@ -113,12 +117,10 @@ def _kind(where: str, inside: str, name: str, left_out: LeftOut) -> Kind | None:
 
 
 def _count_media(folder: str) -> int:
-    """How many files of a folder itself may hold frames by their suffix."""
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return 0
-    return sum(kind_of_name(name) not in (None, Kind.COMPANION, Kind.UNKNOWN) for name in names)
+    """How many files in a folder and below may hold frames by their suffix."""
+    inside = itertools.islice(os.walk(folder), _MOST_HIDDEN)
+    kinds = (kind_of_name(name) for _, _, names in inside for name in names)
+    return sum(kind not in (None, Kind.COMPANION, Kind.UNKNOWN) for kind in kinds)
 
 
 def _counted(counts: collections.Counter[str]) -> str:
