@@ -1,6 +1,7 @@
 """Data sets that TensorFlow Datasets has prepared as array_record, read without TensorFlow."""
 
 import concurrent.futures
+import contextlib
 import functools
 import logging
 import math
@@ -98,8 +99,8 @@ class TfdsSplit:
         channels = 1 if options.greyscale else frame_shape(self._layout.frames)[2]
         n_frames = len(self._records)
         if self._layout.clip:
-            ((_, record),) = self._records.readable([0])
-            if not isinstance(record, DamagedError):
+            with contextlib.suppress(DamagedError):  # it is left out when it is read
+                (record,) = self._records.read([0])
                 n_frames *= len(self._records.frames(0, self._records.parse(0, record)))
         return Estimate(-(-n_frames // options.stride), height * width * channels, exact=not self._layout.clip)
 

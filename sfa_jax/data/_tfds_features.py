@@ -207,7 +207,9 @@ def _find_frames(leaves: Mapping[str, Leaf], name: str, about: str) -> Leaf:
     usual = [leaf for leaf in fit.values() if leaf.last in _FRAMES]
     if len(fit) == 1 or len(usual) == 1:
         return (usual or [*fit.values()])[0]
-    hint = f"; choose one by data.tfds.frames={next(iter(fit))}, or ?frames={next(iter(fit))}" if fit else ""
+    hint = "; give a set of images or of video"
+    if fit:
+        hint = f"; choose one by data.tfds.frames={next(iter(fit))}, or ?frames={next(iter(fit))}"
     raise InputError(
         f"{about}: expected one feature of frames, found {', '.join(fit) or 'none'}; {listed(leaves)}{hint}"
     )

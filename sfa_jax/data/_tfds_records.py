@@ -94,7 +94,7 @@ class Records:
                 specs = {name: leaves[name].spec for name in wanted}
                 self._parsers[wanted] = importlib.import_module(_PARSER).ExampleParserNp(specs)
             values = dict(self._parsers[wanted].parse_example(record))
-            missing = [name for name in wanted if name not in values]
+            missing = [name for name in wanted if values.get(name) is None]
             if missing:
                 raise KeyError(f"it has no {missing[0]}")
         return values

@@ -209,7 +209,7 @@ def test_several_formats(prepared, tmp_path):
             r"expected one feature of frames, found left, right; .*choose one by .*=left, or \?frames=",
         ),
         ("stereo?image=left", r"stereo/1.0.0: has no split train; choose one by \?split=..., of one, two"),
-        ("words", r"expected one feature of frames, found none; it has text \(Text object\)$"),
+        ("words", r"expected one feature of frames, found none; it has text \(Text object\); give a set of"),
         (
             "damaged",
             r"damaged/1.0.0 train\[:90%\], record \d+ \(in damaged-train.*\) cannot be read as an image .*; copy or",

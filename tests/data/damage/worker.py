@@ -135,7 +135,8 @@ class Worker:
             runs = self._runs(prefix + str(path), split_cuts)
         except InputError as error:
             message = str(error)
-            named = bad in message or (path.is_dir() and str(path) in message)
+            # A set of TFDS has a name of its own.
+            named = bad in message or (path.is_dir() and str(path) in message) or (prefix and prefix in message)
             advised = _ADVICE.search(message)
             clear = named and advised and "\n" not in message and len(message) < 900
             return ("refused" if clear else "UNCLEAR"), message
