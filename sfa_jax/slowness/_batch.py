@@ -5,14 +5,35 @@ the shape of the leading axes. Half precision is computed, and given back, in fl
 only on shapes and types.
 """
 
+import functools
 import operator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 _SPLIT = 64  # features from which a symmetric product is computed in parts
+Measure = TypeVar("Measure", bound=Callable[..., Any])
+
+
+def in_own_precision(measure: Measure) -> Measure:
+    """Takes a measure of NumPy arrays of float64 in float64, and gives it in jax's default floating type.
+
+    In float32 a signal that is small beside its offset would be lost before it is measured.
+    """
+
+    @functools.wraps(measure)
+    def measured(*args: Any, **kwargs: Any) -> Any:
+        given = jax.tree.leaves((args, kwargs))
+        if jax.config.jax_enable_x64 or not any(isinstance(x, np.ndarray) and x.dtype == np.float64 for x in given):
+            return measure(*args, **kwargs)
+        with jax.enable_x64(True):
+            return jax.tree.map(lambda x: x.astype(np.float32), measure(*args, **kwargs))
+
+    return measured  # type: ignore[return-value]
 
 
 def check_floating(dtype: DTypeLike, name: str) -> None:
@@ -28,6 +49,12 @@ def as_whole(value: Any, name: str) -> int:
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{name}: expected a whole number, got {value!r}") from None
+
+
+def check_scalar(value: ArrayLike, name: str) -> None:
+    """Raises on what is no single number, and would be broadcast."""
+    if jnp.ndim(value):
+        raise ValueError(f"{name}: expected one number, got shape {jnp.shape(value)}")
 
 
 def as_samples(y: ArrayLike, name: str) -> jax.Array:

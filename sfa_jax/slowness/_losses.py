@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from sfa_jax.slowness._batch import as_pair, as_samples, as_weights, centred_scatter, covariance, masked
+from sfa_jax.slowness._batch import as_pair, as_samples, as_weights, centred_scatter, check_scalar, covariance, masked
 
 
 class SFALoss(NamedTuple):
@@ -128,6 +128,13 @@ def sfa_loss(
     >>> [float(term) for term in sfa_loss(y_t, y_tm1)]
     [1.0, 1.0, 0.0, 0.0]
     """
+    weights = {
+        "slowness_weight": slowness_weight,
+        "variance_weight": variance_weight,
+        "correlation_weight": correlation_weight,
+    }
+    for name, weight in weights.items():
+        check_scalar(weight, name)
     y_t, y_tm1 = as_pair(y_t, y_tm1)
     c = covariance(y_t, as_weights(mask, y_t))
     slowness, variance, correlation = slowness_loss(y_t, y_tm1, mask=mask), _variance_term(c), _correlation_term(c)

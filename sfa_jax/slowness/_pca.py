@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from sfa_jax.slowness._batch import inner
+from sfa_jax.slowness._batch import inner, masked
 from sfa_jax.slowness._runs import stream
 from sfa_jax.slowness._whitening import leading_signs
 
@@ -62,7 +62,7 @@ def init_sketch(n_features: int, size: int) -> Sketch:
 
 def update_sketch(sketch: Sketch, x: jax.Array, basis: jax.Array, shift: jax.Array, weights: jax.Array) -> Sketch:
     """Adds frames `[time, n_features]` of weight 0 or 1."""
-    centred = (x - shift[None]) * weights[:, None]
+    centred = masked(x - shift[None], weights)
     product = sketch.product + inner(centred, jnp.matmul(centred, basis, precision=jax.lax.Precision.HIGHEST))
     return Sketch(sketch.n_frames + jnp.sum(weights), sketch.total + jnp.sum(centred, axis=0), product)
 

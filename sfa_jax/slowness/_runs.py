@@ -45,7 +45,8 @@ def as_runs(runs: Runs, *, lag: int = 1, flatten: bool = False) -> list[np.ndarr
         if run.dtype != arrays[0].dtype and np.uint8 in (run.dtype, arrays[0].dtype):
             raise TypeError(f"runs[{number}]: expected {arrays[0].dtype}, as runs[0] has, got {run.dtype}")
         if run.ndim != 2 or run.shape[1] != arrays[0].shape[1]:
-            raise ValueError(f"runs[{number}]: expected shape [time, {n_features}], got {run.shape}")
+            hint = "; give list(x) where the first axis counts runs" if run.ndim == 3 else ""
+            raise ValueError(f"runs[{number}]: expected shape [time, {n_features}], got {run.shape}{hint}")
         with np.errstate(invalid="ignore", over="ignore"):
             suspect = not np.isfinite(np.sum(run))  # one quick pass; a sum of finite values may overflow
         if suspect and not np.isfinite(run).all():

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sfa_jax.slowness._batch import inner
+from sfa_jax.slowness._batch import in_own_precision, inner
 from sfa_jax.slowness._closed_form import solve_covariances
 from sfa_jax.slowness._moments import Moments, PairMoments
 from sfa_jax.slowness._runs import Runs, as_rcond, check_varies, moments_of
@@ -26,7 +26,7 @@ class TICA(NamedTuple):
       mean: `[n_features]`, taken off the input.
       components: `[n_components, n_features]`, in the order of `eigenvalues`; rows beyond `rank` are 0.
       eigenvalues: `[n_components]`, autocorrelation of each output at the lag, largest magnitude first; nan beyond
-        `rank`.
+        `rank`. One nearer to 1 than rounding shows is a bound, 1 - Delta / 2 of that of `LinearSFA.delta`.
       rank: scalar integer, how many dimensions of the data are above the cut-off.
     """
 
@@ -43,7 +43,8 @@ class VAMP(NamedTuple):
       mean_tm1, mean_t: `[n_features]`, of the earlier and of the later frames.
       components_tm1, components_t: `[n_components, n_features]`, functions of the earlier and of the later frame, each
         set white on its own frames; rows beyond `rank` are 0.
-      singular_values: `[n_components]`, correlation of the two functions of a pair, largest first; 0 beyond `rank`.
+      singular_values: `[n_components]`, correlation of the two functions of a pair, largest first; 0 beyond `rank`. One
+        nearer to 1 than rounding shows is 1.
       rank: scalar integer, the smaller of the ranks of the two sets of frames.
     """
 
@@ -83,7 +84,7 @@ def solve_tica(moments: Moments, n_components: int | None = None, *, rcond: floa
     change = moments.change_scatter / count
     covariance = (pairs.sum_scatter / count + change) / 4  # xx' + yy' = ((x + y)(x + y)' + (y - x)(y - x)') / 2
     n_components = check_components(n_components, moments.mean.shape[0])
-    model = solve_covariances(mean, covariance, change, None, rcond=rcond)
+    model = solve_covariances(mean, covariance, change, None, rcond=rcond, n_pairs=moments.n_pairs)
     eigenvalues = 1 - model.delta / 2
     order = jnp.argsort(-jnp.abs(eigenvalues))[:n_components]  # nan comes last
     return TICA(model.mean, model.components[order], eigenvalues[order], model.rank)
@@ -128,11 +129,12 @@ def solve_vamp(moments: Moments, n_components: int | None = None, *, rcond: floa
         mean_t=pairs.mean_t,
         components_tm1=jnp.where(within[:, None], signs * left * past.scale[None], 0),
         components_t=jnp.where(within[:, None], signs * right * now.scale[None], 0),
-        singular_values=jnp.where(within, singular_values[:n_components], 0),
+        singular_values=jnp.where(within, jnp.minimum(singular_values[:n_components], 1), 0),
         rank=rank,
     )
 
 
+@in_own_precision
 def vamp_score(model: VAMP, moments: Moments | None = None, *, r: Order = 2) -> jax.Array:
     """Statistic of the data: how much of the dynamics a model's functions catch, the constant function counted as 1.
 

@@ -1,6 +1,7 @@
 """One function that applies every solved model."""
 
 import jax
+import numpy as np
 from jax.typing import ArrayLike
 
 from sfa_jax.slowness._closed_form import LinearSFA, transform_linear
@@ -10,7 +11,10 @@ from sfa_jax.slowness._pca import PCA
 from sfa_jax.slowness._time_lagged import TICA, VAMP
 
 
-def transform(model: LinearSFA | PolynomialSFA | HierarchicalSFA | TICA | VAMP | PCA, x: ArrayLike) -> jax.Array:
+Model = LinearSFA | PolynomialSFA | HierarchicalSFA | TICA | VAMP | PCA
+
+
+def transform(model: Model, x: ArrayLike) -> jax.Array | np.ndarray:
     """The outputs of a solved model for new frames.
 
     A linear model gives y = (x - mean) W', a polynomial one the same of its expanded input, a hierarchical one that of
@@ -23,7 +27,8 @@ def transform(model: LinearSFA | PolynomialSFA | HierarchicalSFA | TICA | VAMP |
         `[..., height, width, channel]`, which it flattens.
 
     Returns:
-      `[..., n_components]`, in the precision of the model under jax's current default: on the data of the fit centred,
+      `[..., n_components]`, a NumPy array in the precision of the model where model and `x` are NumPy's, as the fits
+      give them; else a jax array, in that precision under jax's current default. On the data of the fit centered,
       uncorrelated, of unit variance (a PCA's have that of their component; a hierarchy clips at 4), in the order of
       the model; 0 in the components beyond the rank. `[..., rows * columns * n_components]` where the last layer of a
       hierarchy has a field.
@@ -32,6 +37,19 @@ def transform(model: LinearSFA | PolynomialSFA | HierarchicalSFA | TICA | VAMP |
       ValueError: `x` has another number of features.
       TypeError: `x` is not floating-point.
     """
+    if not _on_host(model, x):
+        return _apply(model, x)
+    with jax.enable_x64(True):
+        y = _apply(model, x)
+        return y if isinstance(y, jax.core.Tracer) else np.asarray(y)
+
+
+def _on_host(model: Model, x: ArrayLike) -> bool:
+    """Whether neither holds an array of jax's."""
+    return all(isinstance(leaf, (np.ndarray, np.generic, float, int)) for leaf in jax.tree.leaves((model, x)))
+
+
+def _apply(model: Model, x: ArrayLike) -> jax.Array:
     if isinstance(model, HierarchicalSFA):
         return transform_hierarchical(model, x)
     if isinstance(model, PolynomialSFA):

@@ -4,7 +4,17 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from sfa_jax.slowness._batch import as_pair, as_samples, as_weights, covariance, inner, masked, mean_of, outer_sum
+from sfa_jax.slowness._batch import (
+    as_pair,
+    as_samples,
+    as_weights,
+    check_scalar,
+    covariance,
+    inner,
+    masked,
+    mean_of,
+    outer_sum,
+)
 
 
 def whitened_slowness_loss(
@@ -45,6 +55,7 @@ def whitened_slowness_loss(
     >>> round(float(whitened_slowness_loss(y, -y, epsilon=1e-6)), 3)
     4.0
     """
+    check_scalar(epsilon, "epsilon")
     y_t, y_tm1 = as_pair(y_t, y_tm1)
     weights = as_weights(mask, y_t)
     dim = y_t.shape[-1]
@@ -89,6 +100,7 @@ def vamp2_loss(y_t: ArrayLike, y_tm1: ArrayLike, *, epsilon: float = 1e-3, mask:
     >>> round(float(vamp2_loss(y, -y, epsilon=1e-6)), 3)
     -2.0
     """
+    check_scalar(epsilon, "epsilon")
     y_t, y_tm1 = as_pair(y_t, y_tm1)
     weights = as_weights(mask, y_t)
     dim, count = y_t.shape[-1], jnp.maximum(jnp.sum(weights), 1)

@@ -25,19 +25,21 @@ class Whitening(NamedTuple):
     kept: jax.Array
 
 
-def whiten(mean: jax.Array, covariance: jax.Array, rcond: float | None) -> Whitening:
+def whiten(
+    mean: jax.Array, covariance: jax.Array, rcond: float | None, rounding: float | jax.Array | None = None
+) -> Whitening:
     """Whitens by the eigenvectors of the correlation matrix; cuts off eigenvalues up to `rcond` times the largest.
 
-    `rcond` None is the machine epsilon times the number of features, or times 100 where those are fewer: the entries
-    of the matrix are sums over many frames, whose rounding does not get less with fewer features.
+    `rcond` None is `rounding` (the machine epsilon if None) times the number of features, or times 100 where those are
+    fewer: the entries of the matrix are sums over many frames, whose rounding does not get less with fewer features.
     """
     limits = jnp.finfo(covariance.dtype)
-    eps = float(limits.eps)
+    eps = float(limits.eps) if rounding is None else rounding
     cut = max(mean.shape[0], _FEW) * eps if rcond is None else rcond
     variance = jnp.diagonal(covariance)
     # Centring rounds: a constant feature on an offset keeps a variance of the order of (eps offset)^2. Below tiny / eps
     # a variance has no digits left.
-    varies = variance > jnp.maximum(jnp.square(4 * eps * mean), float(limits.tiny) / eps)
+    varies = variance > jnp.maximum(jnp.square(4 * eps * mean), float(limits.tiny) / float(limits.eps))
     scale = jnp.where(varies, jax.lax.rsqrt(jnp.where(varies, variance, 1)), 0)
     values, vectors = jnp.linalg.eigh(scale[:, None] * covariance * scale[None])
     kept = (values > cut * values[-1]) & (values > 0)

@@ -165,9 +165,10 @@ class ClosedFormJob(MeasuredJob):
         with jax.enable_x64(True):
             sums: Any = jax.tree.map(lambda value: np.asarray(value, np.float64), state.opt_state["moments"])
             # The moments are those of float32 numbers: what is below their rounding is not there.
-            cut = self._n_expanded * float(jnp.finfo(jnp.float32).eps)
+            rounding = float(jnp.finfo(jnp.float32).eps)
             solve_jitted = jax.jit(solve, static_argnames="n_components")
-            solved = jax.tree.map(np.asarray, solve_jitted(Moments(**sums), self._dim, rcond=cut))
+            solved = solve_jitted(Moments(**sums), self._dim, rcond=self._n_expanded * rounding, rounding=rounding)
+            solved = jax.tree.map(np.asarray, solved)
         readout = {"mean": solved.mean.astype(np.float32), "matrix": solved.components.T.astype(np.float32)}
         model = self._model(state._replace(readout=readout))
         whole = [model(run.frames) for run in self._runs]
