@@ -3,6 +3,7 @@
 A shell only: the maths is that of `sfa_jax.slowness`, in float64 whatever jax's default is.
 """
 
+import math
 from typing import Any, Self
 
 import jax
@@ -16,7 +17,7 @@ from sfa_jax.slowness._runs import as_rcond, check_varies, stream
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 except ImportError as error:
     raise ImportError(
         f"sfa_jax.sklearn: needs scikit-learn 1.6 or later ({error}); install it with `pip install 'sfa_jax[sklearn]'`"
@@ -84,12 +85,7 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         rows = self._rows(X, reset=True)
         self._check_options()
         runs = _split(rows, run_id)
-        longest = max(len(run) for run in runs)
-        if longest <= self.lag:
-            raise ValueError(
-                f"X: expected a run of more than lag = {self.lag} samples, the longest has {longest} "
-                f"sample{'s' * (longest > 1)}; give more rows or a smaller lag"
-            )
+        self._check_longest(runs)
         moments = self._moments_after(None, runs)
         model = self._solved(moments)
         check_varies(model.rank, "X")
@@ -153,7 +149,70 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             y[start : start + _ROWS] = (rows[start : start + _ROWS] - self.mean_) @ self.components_.T
         return y
 
+    def inverse_transform(self, X: ArrayLike) -> np.ndarray:
+        """Draw rows from slow features: x = mean + y W C, with C the covariance of the rows fitted.
+
+        Of all linear maps this one has the least squared error on the rows fitted. It is exact on them where all
+        features are kept (`n_components` at least `rank_`), and `transform` of what it gives is always `y`.
+
+        Args:
+          X: slow features `[n_samples, n_components]`, as `transform` gives them.
+
+        Returns:
+          `[n_samples, n_features]`, float32 for float32 input, else float64.
+
+        Raises:
+          ValueError: values are not finite, or there is another number of features.
+          NotFittedError: nothing was fitted yet.
+        """
+        check_is_fitted(self)
+        y = check_array(X, dtype=[np.float64, np.float32])
+        if y.shape[1] != len(self.components_):
+            raise ValueError(
+                f"X: expected slow features of shape [n_samples, {len(self.components_)}], as transform gives them, "
+                f"got {y.shape}"
+            )
+        covariance = np.asarray(self._moments.scatter) / np.asarray(self._moments.n_frames)
+        return (self.mean_ + y @ (self.components_ @ covariance)).astype(y.dtype)
+
+    def score(self, X: ArrayLike, y: Any = None, *, run_id: ArrayLike | None = None) -> float:
+        """Score rows by minus the mean Delta of their slow features, so that slower is better.
+
+        Delta is in units of the variance on these rows, per `lag`. The mean is over all features, of which each further
+        one is faster: compare estimators of one `n_components`.
+
+        Args:
+          X: `[n_samples, n_features]`, rows in order of time, such as held-out ones.
+          y: ignored.
+          run_id: as in `fit`.
+
+        Returns:
+          At most 0; white noise has -2.
+
+        Raises:
+          ValueError: as `fit`; no slow feature varies on these rows.
+          NotFittedError: nothing was fitted yet.
+        """
+        code = self.transform(X).astype(np.float64)
+        runs = _split(code, run_id)
+        self._check_longest(runs)
+        change = np.concatenate([run[self.lag :] - run[: -self.lag] for run in runs])
+        variance = code.var(axis=0)
+        varies = variance > (np.finfo(np.float32).eps * np.abs(code).max(axis=0, initial=0)) ** 2
+        if not varies.any():
+            raise ValueError("X: no slow feature varies on these rows, so that they have no score; give rows that vary")
+        return -float(np.mean(np.mean(change[:, varies] ** 2, axis=0) / variance[varies]))
+
+    def _check_longest(self, runs: list[np.ndarray]) -> None:
+        longest = max(len(run) for run in runs)
+        if longest <= self.lag:
+            raise ValueError(
+                f"X: expected a run of more than lag = {self.lag} samples, the longest has {longest} "
+                f"sample{'s' * (longest > 1)}; give more rows or a smaller lag"
+            )
+
     def _rows(self, X: ArrayLike, *, reset: bool) -> np.ndarray:
+        _check_one_array(X)
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
 
     def _check_options(self) -> None:
@@ -213,6 +272,29 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
+def _check_one_array(X: Any) -> None:
+    """Raises on several runs in place of one array, with the way to give them.
+
+    Raises:
+      ValueError: `X` is a list of arrays `[n_samples, n_features]`, or one array `[n_runs, n_samples, n_features]`.
+    """
+    several = isinstance(X, (list, tuple)) and any(np.ndim(run) >= 2 for run in X if hasattr(run, "shape"))
+    if several or (hasattr(X, "shape") and len(X.shape) == 3):
+        raise ValueError(
+            "X: expected one array [n_samples, n_features], got several (a list of arrays, or 3 axes); give them "
+            "below each other, fit(np.concatenate(runs), run_id=np.repeat(np.arange(len(runs)), [len(run) for run "
+            "in runs]))"
+        )
+
+
+def _is_missing(value: Any) -> bool:
+    return (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or type(value).__name__ in ("NAType", "NaTType")
+    )
+
+
 def _split(X: np.ndarray, run_id: ArrayLike | None) -> list[np.ndarray]:
     """The stretches of rows with the same `run_id`."""
     if run_id is None:
@@ -220,4 +302,16 @@ def _split(X: np.ndarray, run_id: ArrayLike | None) -> list[np.ndarray]:
     run_id = np.asarray(run_id)
     if run_id.shape != (len(X),):
         raise ValueError(f"run_id: expected shape ({len(X)},), one entry a row of X, got {run_id.shape}")
+    if run_id.dtype.kind in "fc":
+        missing = np.isnan(run_id)
+    elif run_id.dtype.kind in "mM":
+        missing = np.isnat(run_id)
+    else:
+        missing = np.array([_is_missing(value) for value in run_id] if run_id.dtype == object else [False])
+    if missing.any():
+        row = int(np.argmax(missing))
+        raise ValueError(
+            f"run_id: expected an id for each row, got {run_id[row]} at row {row}, of {missing.sum()} missing; take "
+            "such rows out of X, or give each stretch of them an id of its own"
+        )
     return np.split(X, np.flatnonzero(run_id[1:] != run_id[:-1]) + 1)

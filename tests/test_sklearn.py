@@ -146,6 +146,60 @@ def test_clone_and_grid_search(walk):
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+def test_grid_search_without_y(walk):
+    """The score is minus the held-out Delta: the estimator that fits the runs' lag to the data is chosen without y."""
+    search = GridSearchCV(SFA(1), {"rcond": [None, 0.5]}, cv=TimeSeriesSplit(2), error_score="raise").fit(walk)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert (search.cv_results_["mean_test_score"] < 0).all()
+    pipeline = make_pipeline(StandardScaler(), SFA(2)).fit(walk[:40])
+    y = pipeline.transform(walk[40:])
+    expected = -np.mean(np.mean(np.diff(y, axis=0) ** 2, axis=0) / y.var(axis=0))
+    assert pipeline.score(walk[40:]) == pytest.approx(expected)
+
+
+def test_score_of_runs(walk, rng):
+    sfa = SFA(2, lag=2).fit(walk)
+    ids = np.repeat([0, 1], [25, 35])
+    model = slowness.fit([walk[:25], walk[25:]], lag=2)
+    assert SFA(lag=2).fit(walk, run_id=ids).score(walk, run_id=ids) == pytest.approx(-np.mean(model.delta))
+    assert sfa.score(walk) == pytest.approx(-sfa.delta_values_.mean())
+    assert SFA().fit(walk).score(rng.normal(size=(4000, 3)) + walk.mean(axis=0)) == pytest.approx(-2, abs=0.1)
+    with pytest.raises(ValueError, match="no slow feature varies on these rows"):
+        sfa.score(np.repeat(walk[:1], 9, axis=0))
+    with pytest.raises(ValueError, match="expected a run of more than lag = 2 samples, the longest has 2"):
+        sfa.score(walk[:2])
+
+
+def test_inverse_transform(walk, rng):
+    np.testing.assert_allclose(SFA().fit(walk).inverse_transform(SFA().fit_transform(walk)), walk, atol=1e-9)
+    wide = walk @ rng.normal(size=(3, 5))  # of rank 3
+    sfa = SFA().fit(wide)
+    np.testing.assert_allclose(sfa.inverse_transform(sfa.transform(wide)), wide, atol=1e-7)
+    few = SFA(2).fit(walk)
+    y = few.transform(walk)
+    design = np.concatenate([y, np.ones((60, 1))], axis=1)
+    best = design @ np.linalg.lstsq(design, walk, rcond=None)[0]
+    np.testing.assert_allclose(few.inverse_transform(y), best, atol=1e-8)  # no linear map draws the rows better
+    np.testing.assert_allclose(few.transform(few.inverse_transform(y)), y, atol=1e-9)
+    assert few.inverse_transform(y.astype(np.float32)).dtype == np.float32
+    with pytest.raises(ValueError, match=r"expected slow features of shape \[n_samples, 2\], .* got \(60, 3\)"):
+        few.inverse_transform(walk)
+    with pytest.raises(NotFittedError):
+        SFA().inverse_transform(y)
+
+
+@pytest.mark.parametrize("ids", [[0.0, np.nan], ["a", None], np.array(["2020", "NaT"], "datetime64[D]")])
+def test_rows_without_a_run_are_refused(walk, ids):
+    with pytest.raises(ValueError, match=r"run_id: expected an id for each row, got \S+ at row 30, of 30 missing"):
+        SFA(2).fit(walk, run_id=np.repeat(np.array(ids, object if "a" in list(ids) else None), 30))
+
+
+@pytest.mark.parametrize("several", [lambda x: [x[:20], x[20:]], lambda x: x.reshape(2, 30, 3)])
+def test_several_runs_are_given_below_each_other(walk, several):
+    with pytest.raises(ValueError, match=r"run_id=np.repeat\(np.arange\(len\(runs\)\)"):
+        SFA(2).fit(several(walk))
+
+
 def test_data_frames(walk):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(walk, columns=list("abc"), index=np.arange(60) * 10)

@@ -107,7 +107,9 @@ def solve_covariances(
     within = jnp.arange(n_components) < rank
     largest = jnp.max(jnp.where(jnp.arange(len(deltas)) < rank, deltas, 0))
     delta = deltas[:n_components]
-    error = jax.lax.stop_gradient(_rounding_of(white, rotation[:, :n_components], scaled, delta, largest, mean, n_pairs))
+    error = jax.lax.stop_gradient(
+        _rounding_of(white, rotation[:, :n_components], scaled, delta, largest, mean, n_pairs)
+    )
     error = rounding * error
     return LinearSFA(
         mean=mean,

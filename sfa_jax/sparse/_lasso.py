@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from sfa_jax.sparse._blocks import in_blocks
+from sfa_jax.sparse._blocks import in_blocks, without_batch
 from sfa_jax.sparse._checks import check_coding, check_lasso
 from sfa_jax.sparse._proximal import Lasso, minimize
 
@@ -30,7 +30,7 @@ def fista(
 
     Args:
       dictionary: `[n_atoms, n_features]`, float32 or float64.
-      signals: `[n_samples, n_features]`, of the same type.
+      signals: `[n_samples, n_features]`, of the same type; or one, `[n_features]`.
       alpha: weight of the l1 norm, a number of at least 0; at 0 the bound is the objective itself.
       positive: codes of at least 0.
       tol: of the gap, relative to half the squared norm of the signal, the objective of a code of zeros. In float32
@@ -39,7 +39,7 @@ def fista(
       block_size: as in `omp`.
 
     Returns:
-      `Lasso`.
+      `Lasso`; of one signal without the axis of samples.
 
     Raises:
       TypeError: they are not both float32, or both float64.
@@ -99,6 +99,9 @@ def _solve(
     accelerated: bool,
 ) -> Lasso:
     atoms, x = jnp.asarray(dictionary), jnp.asarray(signals)
+    if x.ndim == 1:
+        found = _solve(atoms, x[None], alpha, positive, tol, max_iter, block_size, accelerated=accelerated)
+        return without_batch(found)
     check_coding(atoms, x)
     check_lasso(alpha, tol, max_iter)
     (n_atoms, n_features), dtype = atoms.shape, x.dtype

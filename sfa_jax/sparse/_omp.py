@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from sfa_jax.sparse._blocks import in_blocks
+from sfa_jax.sparse._blocks import in_blocks, without_batch
 from sfa_jax.sparse._checks import check_coding
 
 
@@ -62,7 +62,7 @@ def omp(
 
     Args:
       dictionary: `[n_atoms, n_features]`, float32 or float64.
-      signals: `[n_samples, n_features]`, of the same type.
+      signals: `[n_samples, n_features]`, of the same type; or one, `[n_features]`.
       n_nonzero_coefs: atoms of a code at most, 1 to the smaller side of the dictionary; by default a tenth of the
         features, or with `tol` as many as there can be.
       tol: squared norm of the residual at which a signal ends, at least 0; by default none.
@@ -70,7 +70,7 @@ def omp(
         a CPU; of an accelerator take more.
 
     Returns:
-      `OMP`.
+      `OMP`; of one signal without the axis of samples.
 
     Raises:
       TypeError: they are not both float32, or both float64.
@@ -85,6 +85,9 @@ def omp(
     ([[0.0, 3.0, 0.0]], 4.0)
     """
     atoms, x = jnp.asarray(dictionary), jnp.asarray(signals)
+    if x.ndim == 1:
+        found = omp(atoms, x[None], n_nonzero_coefs=n_nonzero_coefs, tol=tol, block_size=block_size)
+        return without_batch(found)
     k = _check(atoms, x, n_nonzero_coefs, tol)
     return in_blocks(lambda block: _pursue(atoms, block, k, tol), x, block_size)
 

@@ -107,3 +107,13 @@ def test_orthonormal_atoms_and_a_signal_that_is_no_number(rng):
 def test_bad_arguments(call, error, message):
     with pytest.raises(error, match=message):
         call(jnp.ones((7, 4)), jnp.ones((2, 4)))
+
+
+def test_one_signal_without_a_batch(rng):
+    dictionary, signals = rng.normal(size=(6, 4)).astype(np.float32), rng.normal(size=(3, 4)).astype(np.float32)
+    for solve in (lambda x: sparse.omp(dictionary, x, n_nonzero_coefs=2), lambda x: sparse.fista(dictionary, x, 0.1)):
+        one, every = solve(signals[1]), solve(signals)
+        for found, expected in zip(one, every, strict=True):
+            np.testing.assert_allclose(found, expected[1], atol=1e-5)
+    with pytest.raises(ValueError, match=r"expected \[n_atoms, n_features\]"):
+        sparse.omp(dictionary, signals[0, :3], n_nonzero_coefs=2)
