@@ -23,7 +23,7 @@ class _Baseline(NamedTuple):
 
 _BASELINES = {
     "linear_sfa": _Baseline("linear SFA", "take configs/linear_sfa.py"),
-    "quadratic_sfa": _Baseline("quadratic SFA", "take configs/linear_sfa.py:quadratic"),
+    "quadratic_sfa": _Baseline("quadratic SFA", "take configs/linear_sfa.py:quadratic, sfa.n_inputs=32"),
     "pca": _Baseline("PCA", "take the principal components"),
     "dct": _Baseline("the cosine transform", "take the cosine transform"),
     "untrained": _Baseline("the network, untrained,", _UNTRAINED),
