@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
+from sfa_jax._errors import InputError
 from sfa_jax.slowness import LinearSFA, effective_rank, fit
 
 # Embeddings are float32: directions of less variance than this, relative to the largest, are rounding.
@@ -41,7 +42,16 @@ def run_deltas(y: Runs) -> np.ndarray:
 def linear_r2(
     train_code: np.ndarray, train_latent: np.ndarray, held_code: np.ndarray, held_latent: np.ndarray
 ) -> float:
-    """R^2 on held-out frames of a linear readout of one latent fitted on the training frames: 1 - SSE / SST."""
+    """R^2 on held-out frames of a linear readout of one latent fitted on the training frames: 1 - SSE / SST.
+
+    Of codes `[time, dim]` and latents `[time]`.
+    """
+    for code, latent in ((train_code, train_latent), (held_code, held_latent)):
+        if np.ndim(code) != 2 or np.shape(latent) != (len(code),) or code.shape[1] != train_code.shape[1]:
+            raise InputError(
+                f"code, latent: expected [time, {train_code.shape[-1]}] and [time], got {code.shape} and "
+                f"{np.shape(latent)}; take one latent at a time, latent[:, k]"
+            )
 
     def design(code: np.ndarray) -> np.ndarray:
         return np.concatenate([code, np.ones((len(code), 1))], axis=1).astype(np.float64)

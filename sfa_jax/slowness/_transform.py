@@ -10,7 +10,6 @@ from sfa_jax.slowness._nonlinear import PolynomialSFA, transform_polynomial
 from sfa_jax.slowness._pca import PCA
 from sfa_jax.slowness._time_lagged import TICA, VAMP
 
-
 Model = LinearSFA | PolynomialSFA | HierarchicalSFA | TICA | VAMP | PCA
 
 
