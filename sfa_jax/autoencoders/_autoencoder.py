@@ -15,6 +15,7 @@ from sfa_jax.autoencoders._finola_decoder import check_choices, check_sizes
 from sfa_jax.autoencoders._image_autoencoder import as_float
 from sfa_jax.autoencoders._losses import (
     bernoulli_log_likelihood,
+    check_scalar,
     draw_gaussian,
     kl_to_standard_normal,
     l1_penalty,
@@ -205,9 +206,8 @@ class Autoencoder:
                 f"target: expected the shape {images.shape} of images, floating point in [0, 1], got {target.shape} "
                 f"of {target.dtype}"
             )
-        if jnp.ndim(l1_weight) or jnp.ndim(beta):
-            found = jnp.shape(l1_weight), jnp.shape(beta)
-            raise ValueError(f"l1_weight, beta: expected a number each, got shapes {found[0]} and {found[1]}")
+        check_scalar("l1_weight", l1_weight)
+        check_scalar("beta", beta)
         posterior = self.posterior(params, images)
         z = self.sample(key, posterior, train=train)
         out = self.logits(params, z, target.shape[1:])

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
-from sfa_jax.autoencoders._losses import Scalar, is_known
+from sfa_jax.autoencoders._losses import Scalar, check_scalar, is_known
 
 
 def gaussian_noise(key: jax.Array, images: ArrayLike, *, sigma: Scalar = 0.3) -> jax.Array:
@@ -38,7 +39,8 @@ def gaussian_noise(key: jax.Array, images: ArrayLike, *, sigma: Scalar = 0.3) ->
     [[[[0.5, 0.5]]]]
     """
     x = _checked(images)
-    if is_known(sigma) and not sigma >= 0:
+    check_scalar("sigma", sigma)
+    if is_known(sigma) and not np.asarray(sigma) >= 0:
         raise ValueError(f"sigma: expected at least 0, got {sigma}")
     return jnp.clip(x + jnp.asarray(sigma, x.dtype) * jax.random.normal(key, x.shape, x.dtype), 0, 1)
 
@@ -233,6 +235,7 @@ def _checked(images: ArrayLike) -> jax.Array:
 
 
 def _probability(name: str, value: Scalar) -> Scalar:
-    if is_known(value) and not 0 <= value <= 1:
+    check_scalar(name, value)
+    if is_known(value) and not 0 <= np.asarray(value) <= 1:
         raise ValueError(f"{name}: expected 0 to 1, got {value}")
     return value

@@ -1,5 +1,6 @@
 """Codes that no image gave: drawn from a distribution that was fitted to codes, or between two of them."""
 
+import functools
 from typing import Literal, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ _LEVELS = 641  # quantiles that are kept of each number
 _REACH = 5.0  # normal deviations, either way, between which they lie
 _TERMS = 12  # of the series in the correlation
 _HALVINGS = 16  # of the interval that it is looked for in
+_matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)  # correlations, not layers of a network
 
 
 class CodeDistribution(NamedTuple):
@@ -69,11 +71,11 @@ def fit_code_distribution(codes: ArrayLike, *, floor: float = 0.01) -> CodeDistr
     deviation = jnp.sqrt(jnp.mean(jnp.square(centred), axis=0))
     per_deviation = jnp.where(deviation > 0, 1 / jnp.where(deviation > 0, deviation, 1), 0)[None]  # or nothing changes
     unit = centred * per_deviation
-    wanted = jnp.matmul(unit.T, unit) / len(z)
-    r = _solve_correlations(jnp.matmul(_hermite(scores), quantiles * per_deviation), wanted)
+    wanted = _matmul(unit.T, unit) / len(z)
+    r = _solve_correlations(_matmul(_hermite(scores), quantiles * per_deviation), wanted)
     r = jnp.where(jnp.eye(len(r), dtype=bool), 1, r)
     values, vectors = jnp.linalg.eigh(r)
-    r = jnp.matmul(vectors * jnp.maximum(values, floor)[None], vectors.T)
+    r = _matmul(vectors * jnp.maximum(values, floor)[None], vectors.T)
     length = jnp.sqrt(jnp.diag(r))
     return CodeDistribution(quantiles, jnp.linalg.cholesky(r / (length[:, None] * length[None])))
 
@@ -115,7 +117,7 @@ def sample_codes(key: jax.Array, distribution: CodeDistribution, n: int) -> jax.
     (5, 2)
     """
     quantiles, cholesky = distribution
-    scores = jnp.matmul(jax.random.normal(key, (n, len(cholesky)), cholesky.dtype), cholesky.T)
+    scores = _matmul(jax.random.normal(key, (n, len(cholesky)), cholesky.dtype), cholesky.T)
     at = jnp.linspace(-_REACH, _REACH, len(quantiles), dtype=scores.dtype)
     return jax.vmap(lambda x, values: jnp.interp(x, at, values), 1, 1)(scores, quantiles)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sfa_jax.autoencoders._finola_decoder import FinolaDecoder, check_choices
-from sfa_jax.nets import AttentionPool, ConvEncoder
+from sfa_jax.nets import AttentionPool, ConvEncoder, without_nan
 
 POOLINGS = ("attention", "reshape", "flatten")
 Variables = dict[str, Any]
@@ -72,13 +72,14 @@ class FinolaAutoencoder(FinolaDecoder):
         Args:
           variables: from `init`.
           images: `[n, height, width, channel]`, uint8 or in [0, 1].
-          weight: `[n]`, 0 where an image does not count in the batch's statistics.
+          weight: `[n]`, 0 where an image does not count in the batch's statistics, and may hold NaN, which is taken as
+            0.
           train: use and update the statistics of the batch.
 
         Returns:
           `(q [n, n_paths, channels], batch_stats)`.
         """
-        params = variables["params"]
+        params, images = variables["params"], without_nan(images, weight)
         collections = {"params": params["encoder"], "batch_stats": variables["batch_stats"]}
         batch_stats = variables["batch_stats"]
         if train:

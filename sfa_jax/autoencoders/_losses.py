@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 Scalar = float | jax.Array
@@ -140,7 +141,7 @@ def gaussian_log_likelihood(reconstruction: ArrayLike, images: ArrayLike, *, sig
     -1.8379
     """
     reconstruction, images = _alike("reconstruction", reconstruction, images)
-    if jnp.ndim(sigma) or (is_known(sigma) and not sigma > 0):
+    if jnp.ndim(sigma) or (is_known(sigma) and not np.asarray(sigma) > 0):
         raise ValueError(f"sigma: expected a number above 0, got {sigma}")
     sigma = jnp.asarray(sigma, images.dtype)
     squared = jnp.square((images - reconstruction) / sigma)
@@ -170,8 +171,7 @@ def elbo(log_likelihood: ArrayLike, kl: ArrayLike, *, beta: Scalar = 1.0) -> jax
     [-100.0]
     """
     log_likelihood, kl = jnp.asarray(log_likelihood), jnp.asarray(kl)
-    if jnp.ndim(beta):
-        raise ValueError(f"beta: expected a number, got shape {jnp.shape(beta)}")
+    check_scalar("beta", beta)
     if log_likelihood.shape != kl.shape:
         raise ValueError(f"kl: expected the shape {log_likelihood.shape} of log_likelihood, got {kl.shape}")
     return log_likelihood - beta * kl
@@ -202,6 +202,16 @@ def draw_gaussian(key: jax.Array, mean: ArrayLike, log_variance: ArrayLike) -> j
     """
     log_variance, mean = _alike("log_variance", log_variance, mean, "mean")
     return mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape, mean.dtype)
+
+
+def check_scalar(name: str, x: ArrayLike) -> None:
+    """Raises on what is no single number, and would be broadcast.
+
+    Raises:
+      ValueError: names it, and its shape.
+    """
+    if jnp.ndim(x):
+        raise ValueError(f"{name}: expected one number, got shape {jnp.shape(x)}")
 
 
 def is_known(x: Scalar) -> bool:

@@ -238,11 +238,16 @@ def masked_loss(prediction: Prediction, images: ArrayLike) -> jax.Array:
     drawn, true = jnp.asarray(prediction.images), as_float(jnp.asarray(images))
     if drawn.shape != true.shape:
         raise ValueError(f"images: expected the shape {drawn.shape} of the prediction, got {true.shape}")
+    if jnp.ndim(prediction.masked) != 3 or len(prediction.masked) != len(drawn):
+        raise ValueError(
+            f"prediction.masked: expected [{len(drawn)}, rows, columns], got {jnp.shape(prediction.masked)}"
+        )
     n, rows, columns = prediction.masked.shape
-    error = jnp.square(drawn - true)
-    by_cell = error.reshape(n, rows, true.shape[1] // rows, columns, true.shape[2] // columns, -1).mean((2, 4, 5))
-    masked = jnp.asarray(prediction.masked).astype(error.dtype)
-    return jnp.sum(by_cell * masked, axis=(1, 2)) / jnp.sum(masked, axis=(1, 2))
+    cells = (drawn - true).reshape(n, rows, true.shape[1] // rows, columns, true.shape[2] // columns, -1)
+    masked = jnp.asarray(prediction.masked).astype(bool)
+    # Not times 0: what is seen may be nan.
+    error = jnp.square(jnp.where(masked[:, :, None, :, None, None], cells, 0)).mean((2, 4, 5))
+    return jnp.sum(error, axis=(1, 2)) / jnp.sum(masked, axis=(1, 2)).astype(error.dtype)
 
 
 def _tables(rows: int, columns: int) -> finola.MaskedSources:

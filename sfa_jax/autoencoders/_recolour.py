@@ -7,6 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from sfa_jax.autoencoders._losses import check_scalar
+
+_CHANNELS = 4
+
 
 def recolour(key: jax.Array, images: ArrayLike, *, strength: float = 0.3) -> jax.Array:
     """Each image with its channels exchanged, and with gamma, contrast and brightness of its own.
@@ -18,7 +22,7 @@ def recolour(key: jax.Array, images: ArrayLike, *, strength: float = 0.3) -> jax
 
     Args:
       key: random key.
-      images: `[n, height, width, channel]`, floating point in [0, 1].
+      images: `[n, height, width, channel]`, floating point in [0, 1], of at most 4 channels.
       strength: 0 changes nothing but the order of the channels.
 
     Returns:
@@ -36,9 +40,12 @@ def recolour(key: jax.Array, images: ArrayLike, *, strength: float = 0.3) -> jax
         raise TypeError(f"images: expected floating point in [0, 1], got {x.dtype}; divide uint8 by 255 first")
     if x.ndim != 4:
         raise ValueError(f"images: expected shape [n, height, width, channel], got {x.shape}")
-    if strength < 0:
+    check_scalar("strength", strength)
+    if not strength >= 0:
         raise ValueError(f"strength: expected at least 0, got {strength}")
     n, channels = x.shape[0], x.shape[-1]
+    if channels > _CHANNELS:  # whose orders are listed
+        raise ValueError(f"images: expected a last axis of 1 to {_CHANNELS} channels, got shape {x.shape}")
     keys = jax.random.split(key, 5)
 
     def normal(key: jax.Array, *shape: int) -> jax.Array:

@@ -7,6 +7,7 @@ draws the waves inside each cell, and the encoder, beside its network, has a lin
 Which waves, and in which colours: those of the lowest frequencies, or those fitted to images.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +29,7 @@ _WAVE_PARTS = ("generator", "gain", "projection", "pool", "linear_kernel")
 _POWER = (1.0, 0.1, 0.05)  # of luma and the two chroma directions in photographs
 _SLOWEST = 0.02  # radians a cell: of no turn at all, the imaginary part would draw nothing
 _FIT_STEPS, _FIT_IMAGES, _FIT_RATE = 80, 512, 0.01
+_matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)  # least squares of nearly equal waves
 
 
 class Waves(NamedTuple):
@@ -99,9 +101,9 @@ def fit_waves(waves: Waves, images: np.ndarray, sizes: Layout, *, seed: int = 0)
     def loss(waves: Waves, x: jax.Array) -> jax.Array:
         atoms = drawn_waves(waves, sizes)
         atoms = atoms / jnp.linalg.norm(atoms, axis=1, keepdims=True)
-        gram = jnp.matmul(atoms, atoms.T) + _RIDGE * jnp.eye(len(atoms))
-        codes = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(gram), jnp.matmul(atoms, x.T))
-        left = jnp.sum((x - jnp.matmul(codes.T, atoms)) ** 2, axis=1)
+        gram = _matmul(atoms, atoms.T) + _RIDGE * jnp.eye(len(atoms))
+        codes = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(gram), _matmul(atoms, x.T))
+        left = jnp.sum((x - _matmul(codes.T, atoms)) ** 2, axis=1)
         return jnp.mean(jnp.log(left + 1e-4 * x.shape[1]))  # the PSNR, up to a constant and a factor
 
     optimizer = optax.adam(optax.cosine_decay_schedule(_FIT_RATE, _FIT_STEPS))

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import scipy.fft
 
+from sfa_jax._errors import InputError
 from sfa_jax.finola import FinolaParams, wave_residual
 from sfa_jax.slowness import fit_pca
 
@@ -20,15 +21,21 @@ def psnr(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Peak signal-to-noise ratio of each image: -10 log10 of the mean squared error, in dB.
 
     Args:
-      images, others: `[n, height, width, channel]` in [0, 1]; what lies outside is clipped.
+      images, others: `[n, height, width, channel]`, of one shape, uint8 (divided by 255) or floating point in [0, 1];
+        what lies outside is clipped, in one of the two.
 
     Returns:
-      float64 `[n]`, at most 100.
+      float64 `[n]`, at most 100; nan of images that hold one.
+
+    Raises:
+      InputError: the shapes differ, or neither lies in [0, 1]: then nothing says what the peak is.
+      TypeError: another type.
 
     >>> psnr(np.zeros((1, 2, 2, 1)), np.full((1, 2, 2, 1), 0.1)).round(6).tolist()
     [20.0]
     """
-    error = np.clip(images, 0, 1).astype(np.float64) - np.clip(others, 0, 1)
+    images, others = _pair("images, others", images, others)
+    error = images - others
     return -10 * np.log10(np.maximum(np.mean(error**2, axis=(1, 2, 3)), 1e-10))
 
 
@@ -36,14 +43,44 @@ def ssim(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Structural similarity of each image (Wang et al. 2004; `dm_pix.ssim`, windows of 11 pixels): `[n]`, at most 1.
 
     Args:
-      images, others: `[n, height, width, channel]` in [0, 1], at least 11 pixels a side; what lies outside is clipped.
+      images, others: as in `psnr`, at least 11 pixels a side.
+
+    Raises:
+      InputError, TypeError: as `psnr`.
     """
-    images, others = (np.clip(x, 0, 1).astype(np.float32) for x in (images, others))
+    images, others = (x.astype(np.float32) for x in _pair("images, others", images, others))
+    if min(images.shape[1:3]) < 11:
+        raise InputError(f"images, others: expected at least 11 pixels a side, got {images.shape}")
     with jax.numpy_dtype_promotion("standard"):  # whatever the caller has set
         return np.asarray(_ssim(images, others), np.float64)
 
 
 _ssim = jax.jit(dm_pix.ssim)
+
+
+def _pair(names: str, *pair: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Two arrays of images as float64 in [0, 1]."""
+    arrays = [np.asarray(x) for x in pair]
+    if arrays[0].shape != arrays[1].shape or arrays[0].ndim != 4:
+        raise InputError(
+            f"{names}: expected one shape [n, height, width, channel], got {arrays[0].shape} and {arrays[1].shape}"
+        )
+    for x in arrays:
+        if x.dtype != np.uint8 and not np.issubdtype(x.dtype, np.floating):
+            raise TypeError(f"{names}: expected uint8, or floating point in [0, 1], got {x.dtype}")
+    found = [x / 255 if x.dtype == np.uint8 else x.astype(np.float64) for x in arrays]
+    if all(map(_is_outside, found)):
+        largest = [float(np.nanmax(x)) for x in found]
+        raise InputError(
+            f"{names}: expected at least one of the two in [0, 1], got values up to {largest[0]:.4g} and "
+            f"{largest[1]:.4g}; divide images in 0..255 by 255"
+        )
+    return tuple(np.clip(x, 0, 1) for x in found)
+
+
+def _is_outside(x: np.ndarray) -> bool:
+    known = x[~np.isnan(x)]
+    return known.size > 0 and bool(known.min() < -1e-3 or known.max() > 1 + 1e-3)
 
 
 def image_measures(draw: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> dict[str, float]:

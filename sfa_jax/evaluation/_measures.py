@@ -66,7 +66,7 @@ def linear_r2(
         if np.ndim(code) != 2 or np.shape(latent) != (len(code),):
             raise ValueError(
                 f"{name}_code, {name}_latent: expected shapes [n, dim] and [n], got {np.shape(code)} and "
-                f"{np.shape(latent)}"
+                f"{np.shape(latent)}; take one latent at a time, latent[:, k]"
             )
     if train_code.shape[1] != held_code.shape[1]:
         raise ValueError(f"train_code, held_code: expected one dim, got {train_code.shape[1]} and {held_code.shape[1]}")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sfa_jax import sparse
+from sfa_jax._errors import InputError
 
 _PIXELS = 400  # of a frame, whose series are measured
 _LAGS = tuple(range(1, 100, 10))
@@ -77,6 +78,7 @@ def coding_measures(
       are active).
     """
     mean = np.zeros(signals.shape[1], signals.dtype) if mean is None else mean
+    _check_mean(mean, signals)
     found = _measure_codes(dictionary, signals, mean, np.float32(alpha), positive)
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
@@ -87,7 +89,7 @@ def _measure_codes(
 ) -> dict[str, jax.Array]:
     x = signals - mean[None]
     solved = sparse.fista(dictionary, x, alpha, positive=positive, tol=1e-4)
-    codes, rest = solved.codes, x - jnp.matmul(solved.codes, dictionary)
+    codes, rest = solved.codes, x - jnp.matmul(solved.codes, dictionary, precision=jax.lax.Precision.HIGHEST)
     total, left = jnp.sum(jnp.square(signals)), jnp.sum(jnp.square(rest))
     objective = (0.5 * left + alpha * jnp.sum(jnp.abs(codes))) / len(signals)
     found = {
@@ -108,12 +110,21 @@ def _measure_codes(
 def pursuit(dictionary: np.ndarray, signals: np.ndarray, most: int, mean: np.ndarray | None = None) -> Pursuit:
     """Orthogonal matching pursuit of signals, with up to so many atoms; of what is left without a mean, if given."""
     most = max(1, min(most, *dictionary.shape))
+    if mean is not None:
+        _check_mean(mean, signals)
     x = signals if mean is None else signals - mean
     path = np.asarray(jax.jit(lambda d, x: sparse.omp(d, x, n_nonzero_coefs=most).path)(dictionary, x))
     power = np.sum(np.square(signals, dtype=np.float64), axis=1, keepdims=True)
     left = np.divide(path, power, out=np.full(path.shape, np.nan), where=power > 0)
     middle = np.nanmedian(left, axis=0) if np.isfinite(left).any() else np.zeros(most)
     return Pursuit(left, max(1, elbow([1.0, *middle])))
+
+
+def _check_mean(mean: np.ndarray, signals: np.ndarray) -> None:
+    if np.ndim(signals) != 2 or np.shape(mean) != (signals.shape[1],):
+        raise InputError(
+            f"mean, signals: expected [n_features] and [n, n_features], got {np.shape(mean)} and {np.shape(signals)}"
+        )
 
 
 def sinusoids(n: int) -> np.ndarray:

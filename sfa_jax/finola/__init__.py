@@ -1,6 +1,9 @@
 """FINOLA: image decoding by first-order norm+linear autoregression, and its one-way waves.
 
 Pure functions of arrays on jax alone. Maps are `[..., height, width, channels]`; x is the column, y the row.
+
+The steps of norm+linear are layers of networks and have the precision that is JAX's default for the device, on GPUs
+TF32; the matrices themselves and the analysis of their waves have all of it.
 """
 
 from sfa_jax.finola._autoregress import ORDERS as ORDERS

@@ -163,7 +163,8 @@ def _as_matrix(value: jax.Array | None, basis: jax.Array | None) -> jax.Array:
         return value
     u = jnp.asarray(zero_mean_basis(value.shape[0] + 1), value.dtype)
     inner = jnp.linalg.solve(basis.T, basis.T * value[:, None]).T  # P diag(a) P^-1, as its transpose P'^-1 diag(a) P'
-    return u @ inner @ u.T
+    highest = jax.lax.Precision.HIGHEST
+    return jnp.matmul(jnp.matmul(u, inner, precision=highest), u.T, precision=highest)
 
 
 def _check(params: FinolaParams) -> None:

@@ -95,7 +95,8 @@ def to_wave_coordinates(z: ArrayLike, waves: Waves) -> jax.Array:
     u = zero_mean_basis(channels)
     dtype = jnp.complex128 if z.dtype == jnp.float64 else jnp.complex64
     transform = jnp.asarray(np.linalg.inv(waves.vectors) @ u.T, dtype)
-    return jnp.moveaxis(jnp.tensordot(z.astype(dtype), transform, axes=(-1, 2)), -2, 0)
+    zeta = jnp.tensordot(z.astype(dtype), transform, axes=(-1, 2), precision=jax.lax.Precision.HIGHEST)
+    return jnp.moveaxis(zeta, -2, 0)
 
 
 def wave_residual(z: ArrayLike, params: FinolaParams, *, start: Start = "center") -> np.ndarray:

@@ -1,5 +1,8 @@
 """Networks that several rooms share: convolutional encoder, recurrent head, and the slow network made of both.
 
+Products of layers have the precision that is JAX's default for the device, on GPUs TF32 (`jax.default_matmul_precision`
+sets another): they are trained as they are. What decides a result beside a network states its own.
+
 Sharded batches need a mesh of `AxisType.Auto`; inside `jax.shard_map` networks need `check_vma=False`.
 """
 
@@ -15,6 +18,7 @@ from sfa_jax.nets._encoder import ConvEncoder as ConvEncoder
 from sfa_jax.nets._encoder import pool_features as pool_features
 from sfa_jax.nets._grid_encoder import GridEncoder as GridEncoder
 from sfa_jax.nets._network import SlowNetwork as SlowNetwork
+from sfa_jax.nets._normalise import without_nan as without_nan
 from sfa_jax.nets._pooling import POOL_KINDS as POOL_KINDS
 from sfa_jax.nets._pooling import pool2d as pool2d
 from sfa_jax.nets._recurrent import apply_head as apply_head
@@ -47,4 +51,5 @@ __all__ = [
     "recurrent_scan",
     "recurrent_step",
     "transposed_init",
+    "without_nan",
 ]

@@ -73,6 +73,8 @@ def recurrent_step(params: HeadParams, y_tm1: ArrayLike, h_t: ArrayLike) -> jax.
     """
     y_tm1, h_t = jnp.asarray(y_tm1), jnp.asarray(h_t)
     _check_sizes(params, y_tm1, h_t)
+    if y_tm1.shape[:-1] != h_t.shape[:-1]:
+        raise ValueError(f"h_t: expected the leading axes of y_tm1, {y_tm1.shape[:-1]}, got shape {h_t.shape}")
     return _advance(params, y_tm1, _drive(params, h_t))
 
 

@@ -28,7 +28,8 @@ def in_own_precision(measure: Measure) -> Measure:
     @functools.wraps(measure)
     def measured(*args: Any, **kwargs: Any) -> Any:
         given = jax.tree.leaves((args, kwargs))
-        if jax.config.jax_enable_x64 or not any(isinstance(x, np.ndarray) and x.dtype == np.float64 for x in given):
+        double = any(isinstance(x, np.ndarray) and x.dtype == np.float64 for x in given)
+        if not double or jnp.result_type(float) == jnp.float64:
             return measure(*args, **kwargs)
         with jax.enable_x64(True):
             return jax.tree.map(lambda x: x.astype(np.float32), measure(*args, **kwargs))

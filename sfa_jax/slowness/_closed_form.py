@@ -107,10 +107,8 @@ def solve_covariances(
     within = jnp.arange(n_components) < rank
     largest = jnp.max(jnp.where(jnp.arange(len(deltas)) < rank, deltas, 0))
     delta = deltas[:n_components]
-    error = jax.lax.stop_gradient(
-        _rounding_of(white, rotation[:, :n_components], scaled, delta, largest, mean, n_pairs)
-    )
-    error = rounding * error
+    units = _rounding_of(white, rotation[:, :n_components], scaled, delta, largest, mean, n_pairs)
+    error = rounding * jax.lax.stop_gradient(units)
     return LinearSFA(
         mean=mean,
         components=jnp.where(within[:, None], directions * scale[None], 0),

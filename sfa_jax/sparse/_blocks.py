@@ -32,8 +32,3 @@ def in_blocks(function: Callable[[jax.Array], Found], x: jax.Array, block_size: 
     padded = jnp.pad(x, [(0, size * blocks - n)] + [(0, 0)] * (x.ndim - 1)).reshape(blocks, size, *x.shape[1:])
     found = jax.lax.map(function, padded)
     return jax.tree.map(lambda part: part.reshape(blocks * size, *part.shape[2:])[:n], found)
-
-
-def without_batch(found: Found) -> Found:
-    """Take what was found of the only row, without its axis."""
-    return jax.tree.map(lambda part: part[0], found)

@@ -20,6 +20,34 @@ def floating(name: str, x: ArrayLike) -> jax.Array:
     return x
 
 
+def single(name: str, x: ArrayLike) -> jax.Array:
+    """An array of at least float32: sums and squares of half precision would overflow, and round to few digits.
+
+    Raises:
+      TypeError: it is not floating point.
+    """
+    x = floating(name, x)
+    return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
+
+
+def like(name: str, value: ArrayLike, x: jax.Array) -> jax.Array:
+    """A number for each of x, or for all: what would make x larger is refused.
+
+    Raises:
+      ValueError: it does not broadcast to the shape of x.
+    """
+    value = jnp.asarray(value, x.dtype)
+    try:
+        fits = jnp.broadcast_shapes(value.shape, x.shape) == x.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name}: expected a number, or a shape that broadcasts to that of x, {x.shape}, got {value.shape}"
+        )
+    return value
+
+
 def pair(size: Size) -> tuple[int, int]:
     """A size as height and width."""
     return (int(size), int(size)) if isinstance(size, (int, np.integer)) else (int(size[0]), int(size[1]))
@@ -44,13 +72,14 @@ def check_coding(dictionary: jax.Array, signals: jax.Array) -> None:
 
     Raises:
       TypeError: they are not both float32, or both float64.
-      ValueError: they are not `[n_atoms, n_features]` and `[n_samples, n_features]`.
+      ValueError: they are not `[n_atoms, n_features]` and `[n_samples, n_features]` or `[n_features]`.
     """
     check_precision("dictionary, signals", dictionary, signals)
-    if dictionary.ndim != 2 or signals.ndim != 2 or dictionary.shape[1] != signals.shape[1] or not dictionary.size:
+    fits = dictionary.ndim == 2 and signals.ndim in (1, 2) and dictionary.shape[1] == signals.shape[-1]
+    if not fits or not dictionary.size:
         raise ValueError(
-            "dictionary, signals: expected [n_atoms, n_features], neither 0, and [n_samples, n_features], got "
-            f"{dictionary.shape} and {signals.shape}"
+            "dictionary, signals: expected [n_atoms, n_features], neither 0, and [n_samples, n_features] or one signal "
+            f"[n_features], got {dictionary.shape} and {signals.shape}"
         )
 
 
@@ -60,7 +89,7 @@ def check_lasso(alpha: float | jax.Array, tol: float, max_iter: int) -> None:
     Raises:
       ValueError: names the option.
     """
-    if jnp.ndim(alpha) or (not isinstance(alpha, jax.core.Tracer) and not alpha >= 0):
+    if jnp.ndim(alpha) or (not isinstance(alpha, jax.core.Tracer) and not np.asarray(alpha) >= 0):
         raise ValueError(f"alpha: expected a number of at least 0, got {alpha}")
     if not tol >= 0:
         raise ValueError(f"tol: expected at least 0, got {tol}")

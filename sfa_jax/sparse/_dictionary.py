@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 from sfa_jax.sparse._checks import check_precision
 from sfa_jax.sparse._lasso import fista
+from sfa_jax.sparse._products import matmul
 
 
 class DictionaryState(NamedTuple):
@@ -147,14 +148,14 @@ def update_dictionary(
     any_counts = jnp.any(usable)
     one = any_counts.astype(jnp.int32)
     found = fista(state.dictionary, x, alpha, positive=positive, tol=tol, max_iter=max_iter, block_size=len(x))
-    codes, rest = found.codes, x - jnp.matmul(found.codes, state.dictionary)
+    codes, rest = found.codes, x - matmul(found.codes, state.dictionary)
     share = counted / jnp.maximum(jnp.sum(counted), jnp.finfo(x.dtype).tiny)
 
     t = state.n_updates + one  # of nothing nothing is learned, nor forgotten
     kept = jnp.where(any_counts, (1 - 1 / jnp.maximum(t, 1).astype(x.dtype)) ** forgetting, 1)
     weighted = codes * share[:, None]
-    code_moment = kept * state.code_moment + jnp.matmul(weighted.T, codes)
-    cross_moment = kept * state.cross_moment + jnp.matmul(weighted.T, x)
+    code_moment = kept * state.code_moment + matmul(weighted.T, codes)
+    cross_moment = kept * state.cross_moment + matmul(weighted.T, x)
     moved = jnp.where(any_counts, _each_in_turn(state.dictionary, code_moment, cross_moment), state.dictionary)
 
     used = jnp.any((codes != 0) & usable[:, None], axis=0)
@@ -164,7 +165,7 @@ def update_dictionary(
     gone = (unused | _copies(moved, unused, largest_cosine, positive)) & replace
     atoms, gone = _replace(moved, gone, x, left)
     # What those that are gone drew is no longer asked of the others.
-    cross_moment = cross_moment - jnp.matmul(code_moment * gone[None].astype(x.dtype), moved)
+    cross_moment = cross_moment - matmul(code_moment * gone[None].astype(x.dtype), moved)
     stays = jnp.where(gone, 0, 1).astype(x.dtype)
     objective = 0.5 * jnp.sum(jnp.square(rest), axis=1) + jnp.asarray(alpha, x.dtype) * jnp.sum(jnp.abs(codes), axis=1)
     following = DictionaryState(
@@ -272,7 +273,7 @@ def learn_dictionary(
 def _each_in_turn(atoms: jax.Array, code_moment: jax.Array, cross_moment: jax.Array) -> jax.Array:
     def one(j: jax.Array, atoms: jax.Array) -> jax.Array:
         power = code_moment[j, j]
-        change = (cross_moment[j] - jnp.matmul(code_moment[j], atoms)) / jnp.where(power > 0, power, 1)
+        change = (cross_moment[j] - matmul(code_moment[j], atoms)) / jnp.where(power > 0, power, 1)
         atom = jnp.where(power > 0, atoms[j] + change, atoms[j])
         return atoms.at[j].set(atom / jnp.maximum(jnp.sqrt(jnp.sum(jnp.square(atom))), 1))
 
@@ -282,7 +283,7 @@ def _each_in_turn(atoms: jax.Array, code_moment: jax.Array, cross_moment: jax.Ar
 def _copies(atoms: jax.Array, unused: jax.Array, largest_cosine: float, positive: bool) -> jax.Array:
     """Which atoms point where an earlier one does that is used and no copy itself, bool `[n_atoms]`."""
     unit = _unit(atoms)
-    cosine = jnp.matmul(unit, unit.T)
+    cosine = matmul(unit, unit.T)
     near = jnp.tril((cosine if positive else jnp.abs(cosine)) > largest_cosine, -1)
 
     def one(j: jax.Array, copies: jax.Array) -> jax.Array:

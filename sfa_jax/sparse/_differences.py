@@ -1,4 +1,7 @@
-"""Differences in time and space: what changes is sparser than what is."""
+"""Differences in time and space: what changes is sparser than what is.
+
+Half precision is computed, and given back, in float32: a difference may leave its range.
+"""
 
 from typing import Literal
 
@@ -7,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from sfa_jax.sparse._checks import floating
+from sfa_jax.sparse._checks import single
 
 BoxKind = Literal["temporal", "spatial"]
 BOX_KINDS = ("temporal", "spatial")
@@ -36,7 +39,7 @@ def temporal_difference(x: ArrayLike, *, lag: int = 1, axis: int = 0) -> jax.Arr
     >>> temporal_difference(jnp.array([1.0, 4.0, 2.0])).tolist()
     [3.0, 2.0]
     """
-    x = jnp.moveaxis(floating("x", x), axis, 0)
+    x = jnp.moveaxis(single("x", x), axis, 0)
     if not 1 <= lag < len(x):
         raise ValueError(f"lag: expected 1 to {len(x) - 1}, below the length of axis {axis}, got {lag}")
     return jnp.moveaxis(jnp.abs(x[lag:] - x[:-lag]), 0, axis)
@@ -61,7 +64,7 @@ def spatial_difference(x: ArrayLike, *, axis: int = -1) -> jax.Array:
     >>> spatial_difference(jnp.array([1.0, 4.0, 2.0])).tolist()
     [3.0, -2.0]
     """
-    x = floating("x", x)
+    x = single("x", x)
     if x.shape[axis] < 2:
         raise ValueError(f"x: expected at least two pixels along axis {axis}, got shape {x.shape}")
     return jnp.diff(x, axis=axis)
@@ -124,7 +127,7 @@ def box_difference(x: ArrayLike, window: int, *, kind: BoxKind = "temporal", axi
     >>> box_difference(jnp.array([1.0, 1.0, 4.0]), 3).tolist()
     [0.0, 0.0, 4.5]
     """
-    n, x = _neighbours(window, kind), jnp.moveaxis(floating("x", x), axis, 0)
+    n, x = _neighbours(window, kind), jnp.moveaxis(single("x", x), axis, 0)
     if not len(x):
         raise ValueError(f"x: expected at least one number along axis {axis}, got shape {x.shape}")
     x = x - x[:1]  # a constant is 0 from here on, without rounding

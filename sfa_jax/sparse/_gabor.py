@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sfa_jax.sparse._checks import Size, check_precision, pair
+from sfa_jax.sparse._products import matmul
 
 _STEPS = 60  # of Levenberg and Marquardt
 _START_SIGMAS = 0.1, 0.18  # shares of the smaller side
@@ -84,6 +85,9 @@ def draw_gabor(gabor: Gabor, size: Size) -> jax.Array:
     Returns:
       `[..., height, width]`.
 
+    Raises:
+      ValueError: the arrays are not of one shape (or numbers).
+
     References:
       Daugman, J. Opt. Soc. Am. A 1985.
 
@@ -91,6 +95,7 @@ def draw_gabor(gabor: Gabor, size: Size) -> jax.Array:
     2.0
     """
     height, width = pair(size)
+    _check_fields(gabor)
     parts = [jnp.asarray(part)[..., None, None] for part in gabor]
     envelope, turn = _envelope_and_turn(_Shape(*parts[:6]), height, width)
     return parts[7] * envelope * jnp.cos(turn + parts[6])
@@ -147,16 +152,26 @@ def is_simple_cell_like(gabor: Gabor, size: Size, *, r2: float = 0.7, largest_si
     Returns:
       bool, of the shape of the arrays in `gabor`.
 
+    Raises:
+      ValueError: as `draw_gabor`.
+
     >>> cell = Gabor(5.0, 6.0, 0.5, 0.2, 2.0, 2.5, 1.0, 1.0, 1.0)
     >>> bool(is_simple_cell_like(cell, 12)), bool(is_simple_cell_like(cell._replace(frequency=0.0, phase=0.0), 12))
     (True, False)
     """
     height, width = pair(size)
+    _check_fields(gabor)
     most = largest_sigma * min(height, width)
     across, down = (jnp.asarray(part) for part in (gabor.centre_x, gabor.centre_y))
     inside = (across >= -0.5) & (across <= width - 0.5) & (down >= -0.5) & (down <= height - 0.5)
     small = (jnp.asarray(gabor.sigma_along) <= most) & (jnp.asarray(gabor.sigma_across) <= most)
     return small & inside & (jnp.asarray(gabor.r2) >= r2) & ((gabor.n_periods >= 1) | (gabor.odd_share >= 0.5))
+
+
+def _check_fields(gabor: Gabor) -> None:
+    shapes = {jnp.shape(part) for part in gabor} - {()}
+    if len(shapes) > 1:
+        raise ValueError(f"gabor: expected arrays of one shape, or numbers, got {sorted(shapes)}")
 
 
 class _Shape(NamedTuple):
@@ -209,12 +224,12 @@ def _fit_one(atom: jax.Array) -> Gabor:
         shape = _Shape(*(part[None, None] for part in shape_of(p)))
         envelope, turn = _envelope_and_turn(shape, height, width)
         basis = jnp.stack([envelope * jnp.cos(turn), envelope * jnp.sin(turn)]).reshape(2, -1)
-        gram = jnp.matmul(basis, basis.T)
+        gram = matmul(basis, basis.T)
         ridge = 1e-6 * (gram[0, 0] + gram[1, 1]) + jnp.finfo(dtype).tiny
         a, b, d = gram[0, 0] + ridge, gram[0, 1], gram[1, 1] + ridge
-        right = jnp.matmul(basis, target.reshape(-1))
+        right = matmul(basis, target.reshape(-1))
         weights = jnp.stack([d * right[0] - b * right[1], a * right[1] - b * right[0]]) / (a * d - b * b)
-        return target.reshape(-1) - jnp.matmul(weights, basis), weights
+        return target.reshape(-1) - matmul(weights, basis), weights
 
     def cost(p: jax.Array) -> jax.Array:
         return jnp.sum(jnp.square(best(p)[0]))
@@ -222,9 +237,9 @@ def _fit_one(atom: jax.Array) -> Gabor:
     def step(_: jax.Array, state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         p, damping, now = state
         rest, jacobian = best(p)[0], jax.jacfwd(lambda p: best(p)[0])(p)
-        normal = jnp.matmul(jacobian.T, jacobian)
+        normal = matmul(jacobian.T, jacobian)
         scaled = normal + damping * (jnp.diag(jnp.diagonal(normal)) + 1e-6 * jnp.eye(_N_PARAMS, dtype=dtype))
-        trial = p - jnp.clip(jnp.linalg.solve(scaled, jnp.matmul(jacobian.T, rest)), -0.5, 0.5)
+        trial = p - jnp.clip(jnp.linalg.solve(scaled, matmul(jacobian.T, rest)), -0.5, 0.5)
         there = cost(trial)
         better = there < now
         return jnp.where(better, trial, p), damping * jnp.where(better, 0.3, 5.0), jnp.where(better, there, now)

@@ -1,4 +1,7 @@
-"""How sparse numbers are: counts, norms, tails, and sparseness between 0 and 1. All reduce over an axis."""
+"""How sparse numbers are: counts, norms, tails, and sparseness between 0 and 1. All reduce over an axis.
+
+Half precision is computed, and given back, in float32: sums and squares would leave its range.
+"""
 
 import math
 
@@ -6,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from sfa_jax.sparse._checks import floating
+from sfa_jax.sparse._checks import single
 
 Axis = int | tuple[int, ...] | None
 
@@ -35,7 +38,7 @@ def l0_norm(x: ArrayLike, *, axis: Axis = -1, tolerance: float = 0.0) -> jax.Arr
     """
     if tolerance < 0:
         raise ValueError(f"tolerance: expected at least 0, got {tolerance}")
-    return jnp.sum(jnp.abs(jnp.asarray(x)) > tolerance, axis=axis, dtype=jnp.int32)
+    return jnp.sum(_size(x) > tolerance, axis=axis, dtype=jnp.int32)
 
 
 def l1_norm(x: ArrayLike, *, axis: Axis = -1) -> jax.Array:
@@ -48,7 +51,7 @@ def l1_norm(x: ArrayLike, *, axis: Axis = -1) -> jax.Array:
       axis: that is reduced; None for all.
 
     Returns:
-      Of the shape that is left, in units of x.
+      Of the shape that is left, in units of x; floating point, also of whole numbers, whose sum may leave their range.
 
     References:
       Tibshirani, "Regression shrinkage and selection via the lasso", JRSS B 1996.
@@ -56,7 +59,7 @@ def l1_norm(x: ArrayLike, *, axis: Axis = -1) -> jax.Array:
     >>> l1_norm(jnp.array([0.0, 3.0, -1.0])).item()
     4.0
     """
-    return jnp.sum(jnp.abs(jnp.asarray(x)), axis=axis)
+    return jnp.sum(_size(x), axis=axis)
 
 
 def cardinality(codes: ArrayLike, *, tolerance: float = 0.0) -> jax.Array:
@@ -102,7 +105,7 @@ def kurtosis(x: ArrayLike, *, axis: Axis = None) -> jax.Array:
     >>> kurtosis(jnp.array([1.0, -1.0, 1.0, -1.0])).item()
     1.0
     """
-    x = floating("x", x)
+    x = single("x", x)
     axes = _axes(x, axis)
     first = x[tuple(slice(0, 1) if k in axes else slice(None) for k in range(x.ndim))]
     x = x - first  # equal numbers are 0 from here on, without rounding
@@ -135,11 +138,11 @@ def hoyer_sparseness(x: ArrayLike, *, axis: Axis = -1) -> jax.Array:
     >>> hoyer_sparseness(jnp.array([[0.0, 2.0], [1.0, -1.0]])).round(6).tolist()
     [1.0, 0.0]
     """
-    unit, n = _unit(floating("x", x), axis)
+    unit, n = _unit(single("x", x), axis)
     root = math.sqrt(n)
-    l2 = jnp.sqrt(jnp.sum(unit**2, axis=axis))
-    ratio = l1_norm(unit, axis=axis) / jnp.where(l2 > 0, l2, 1)
-    return jnp.where(l2 > 0, jnp.clip((root - ratio) / (root - 1), 0, 1), jnp.nan)
+    square = jnp.sum(unit**2, axis=axis)
+    ratio = l1_norm(unit, axis=axis) / jnp.sqrt(jnp.where(square > 0, square, 1))
+    return jnp.where(square > 0, jnp.clip((root - ratio) / (root - 1), 0, 1), jnp.nan)
 
 
 def population_sparseness(rates: ArrayLike, *, axis: Axis = -1) -> jax.Array:
@@ -165,7 +168,7 @@ def population_sparseness(rates: ArrayLike, *, axis: Axis = -1) -> jax.Array:
     >>> population_sparseness(jnp.array([[0.0, 2.0], [1.0, 1.0]])).tolist()
     [1.0, 0.0]
     """
-    unit, n = _unit(floating("rates", rates), axis)
+    unit, n = _unit(single("rates", rates), axis)
     square = jnp.mean(unit**2, axis=axis)
     a = jnp.mean(jnp.abs(unit), axis=axis) ** 2 / jnp.where(square > 0, square, 1)
     return jnp.where(square > 0, jnp.clip((1 - a) / (1 - 1 / n), 0, 1), jnp.nan)
@@ -192,6 +195,14 @@ def lifetime_sparseness(rates: ArrayLike, *, axis: Axis = 0) -> jax.Array:
     [1.0, 0.0]
     """
     return population_sparseness(rates, axis=axis)
+
+
+def _size(x: ArrayLike) -> jax.Array:
+    """|x| as floating point of at least 32 bits: the smallest integer of a type has no absolute value in it."""
+    x = jnp.asarray(x)
+    if jnp.issubdtype(x.dtype, jnp.inexact):
+        return jnp.abs(x.astype(jnp.float32) if x.dtype.itemsize < 4 else x)
+    return jnp.abs(x.astype(float))
 
 
 def _axes(x: jax.Array, axis: Axis) -> set[int]:

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from sfa_jax.sparse._checks import Size, check_precision, floating, pair
+from sfa_jax.sparse._checks import Size, check_precision, pair, single
+
+_CHANNELS = 4  # of an image at most: a longer last axis is a width
 
 
 def log_intensity(images: ArrayLike, *, offset: float = 1 / 255) -> jax.Array:
@@ -16,7 +18,7 @@ def log_intensity(images: ArrayLike, *, offset: float = 1 / 255) -> jax.Array:
     log(x + offset)
 
     Args:
-      images: any shape, floating point in [0, 1].
+      images: any shape, floating point in [0, 1]; half precision is computed, and given back, in float32.
       offset: above 0, in units of the images; a step of 8 bits by default.
 
     Returns:
@@ -32,7 +34,7 @@ def log_intensity(images: ArrayLike, *, offset: float = 1 / 255) -> jax.Array:
     >>> log_intensity(jnp.array([0.5, 1.5]), offset=0.5).round(4).tolist()[0]
     0.0
     """
-    x = floating("images", images)
+    x = single("images", images)
     if not offset > 0:
         raise ValueError(f"offset: expected above 0, got {offset}")
     return jnp.log(x + offset)
@@ -74,7 +76,9 @@ def whiten_images(images: ArrayLike, *, cutoff: float = 0.4) -> jax.Array:
     `whitening_filter` of each channel, of the image and its mirror images beside it, so that opposite ends do not meet.
 
     Args:
-      images: `[..., height, width, channel]`, float32 or float64, of `log_intensity` as a rule.
+      images: `[..., height, width, channel]`, float32 or float64, of `log_intensity` as a rule; at most 4 channels, as
+        images `[n, height, width]` would be taken for one. More channels, each whitened by itself anyway, are given
+        as images of one.
       cutoff: as in `whitening_filter`.
 
     Returns:
@@ -82,7 +86,7 @@ def whiten_images(images: ArrayLike, *, cutoff: float = 0.4) -> jax.Array:
 
     Raises:
       TypeError: the images are not float32 or float64.
-      ValueError: there are fewer than three axes, or the cut-off is out of its range.
+      ValueError: there are fewer than three axes or more than 4 channels, or the cut-off is out of its range.
 
     References:
       As `whitening_filter`.
@@ -167,6 +171,11 @@ def _check_images(images: ArrayLike) -> jax.Array:
     check_precision("images", x)
     if x.ndim < 3 or not x.size:
         raise ValueError(f"images: expected shape [..., height, width, channel], none 0, got {x.shape}")
+    if x.shape[-1] > _CHANNELS:
+        raise ValueError(
+            f"images: expected a last axis of 1 to {_CHANNELS} channels, got shape {x.shape}; give gray images as "
+            "images[..., None]"
+        )
     return x
 
 

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from sfa_jax.sparse._blocks import in_blocks, without_batch
+from sfa_jax.sparse._blocks import in_blocks
 from sfa_jax.sparse._checks import check_coding
+from sfa_jax.sparse._products import einsum, matmul
 
 
 class OMP(NamedTuple):
@@ -60,9 +61,12 @@ def omp(
     a code of nan, and all have where an atom is not finite; squares that vanish (of norms below about 1e-19 in float32)
     are 0.
 
+    Derivatives, forward and reverse, hold the atoms that are picked: those of the least squares fit on them, which is
+    all that moves between the points where the pick changes; there, at ties, they are of the pick that was made.
+
     Args:
       dictionary: `[n_atoms, n_features]`, float32 or float64.
-      signals: `[n_samples, n_features]`, of the same type; or one, `[n_features]`.
+      signals: `[n_samples, n_features]`, of the same type, or one `[n_features]`.
       n_nonzero_coefs: atoms of a code at most, 1 to the smaller side of the dictionary; by default a tenth of the
         features, or with `tol` as many as there can be.
       tol: squared norm of the residual at which a signal ends, at least 0; by default none.
@@ -70,7 +74,7 @@ def omp(
         a CPU; of an accelerator take more.
 
     Returns:
-      `OMP`; of one signal without the axis of samples.
+      `OMP`; of one signal, arrays without the axis of samples.
 
     Raises:
       TypeError: they are not both float32, or both float64.
@@ -85,29 +89,30 @@ def omp(
     ([[0.0, 3.0, 0.0]], 4.0)
     """
     atoms, x = jnp.asarray(dictionary), jnp.asarray(signals)
-    if x.ndim == 1:
-        found = omp(atoms, x[None], n_nonzero_coefs=n_nonzero_coefs, tol=tol, block_size=block_size)
-        return without_batch(found)
     k = _check(atoms, x, n_nonzero_coefs, tol)
-    return in_blocks(lambda block: _pursue(atoms, block, k, tol), x, block_size)
+    found = in_blocks(lambda block: _pursue(atoms, block, k, tol), x[None] if x.ndim == 1 else x, block_size)
+    return OMP(*(values[0] for values in found)) if x.ndim == 1 else found
 
 
 def _pursue(atoms: jax.Array, x: jax.Array, k: int, tol: float | None) -> OMP:
     n, (n_atoms, n_features) = len(x), atoms.shape
     epsilon = jnp.finfo(x.dtype).eps
     square = jnp.sum(jnp.square(x), axis=1)
+    finite = jnp.isfinite(square)
+    x = jnp.where(finite[:, None], x, 0)  # or the gradient of the dictionary would be nan times 0
     sizes = jnp.sqrt(jnp.sum(jnp.square(atoms), axis=1))
     numbers = jnp.arange(n_atoms, dtype=jnp.int32)
 
     def step(j: jax.Array, state: _State) -> _State:
-        correlation = jnp.where(state.used, -1, jnp.abs(jnp.matmul(state.rest, atoms.T)))
+        correlation = jnp.where(state.used, -1, jnp.abs(matmul(state.rest, atoms.T)))
         found = jnp.max(correlation, axis=1)
         # Not jnp.argmax, which takes longer than all else on CPU.
         pick = jnp.min(jnp.where(correlation == found[:, None], numbers[None], n_atoms - 1), axis=1)
         atom, size = atoms[pick], sizes[pick]
         column, rest = _against(state.basis, atom)
         again, rest = _against(state.basis, rest)  # once is not enough for nearly dependent atoms
-        length = jnp.sqrt(jnp.sum(jnp.square(rest), axis=1))
+        power = jnp.sum(jnp.square(rest), axis=1)
+        length = jnp.where(power > 0, jnp.sqrt(jnp.where(power > 0, power, 1)), 0)  # whose gradient at 0 is not finite
         told = found > 4 * epsilon * n_features**0.5 * size * jnp.sqrt(square)
         ok = state.active & told & (length > 4 * epsilon * n_features**0.5 * size)
         q = jnp.where(ok[:, None], rest / jnp.where(length > 0, length, 1)[:, None], 0)
@@ -143,15 +148,15 @@ def _pursue(atoms: jax.Array, x: jax.Array, k: int, tol: float | None) -> OMP:
     )[..., 0]  # fmt: skip
     places = jnp.where(end.support < 0, n_atoms, end.support)
     codes = jnp.zeros((n, n_atoms), x.dtype).at[jnp.arange(n)[:, None], places].set(values, mode="drop")
-    codes = jnp.where((jnp.isfinite(square) & jnp.all(jnp.isfinite(atoms)))[:, None], codes, jnp.nan)
+    codes = jnp.where((finite & jnp.all(jnp.isfinite(atoms)))[:, None], codes, jnp.nan)
     n_nonzero = jnp.sum(end.support >= 0, axis=1, dtype=jnp.int32)
     return OMP(codes, end.support, n_nonzero, end.path[:, -1], end.path)
 
 
 def _against(basis: jax.Array, vectors: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Coordinates `[n, k]` of vectors in the bases, and what is left of them."""
-    coordinates = jnp.einsum("nkf,nf->nk", basis, vectors)
-    return coordinates, vectors - jnp.einsum("nk,nkf->nf", coordinates, basis)
+    coordinates = einsum("nkf,nf->nk", basis, vectors)
+    return coordinates, vectors - einsum("nk,nkf->nf", coordinates, basis)
 
 
 def _check(atoms: jax.Array, x: jax.Array, n_nonzero_coefs: int | None, tol: float | None) -> int:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from sfa_jax.sparse._checks import floating
+from sfa_jax.sparse._checks import floating, like
 
 
 def relu_threshold(x: ArrayLike, theta: ArrayLike = 0.0) -> jax.Array:
@@ -14,13 +14,14 @@ def relu_threshold(x: ArrayLike, theta: ArrayLike = 0.0) -> jax.Array:
 
     Args:
       x: any shape, floating point.
-      theta: a number, or of a shape that broadcasts, in units of x.
+      theta: a number, or of a shape that broadcasts to that of x, in units of x.
 
     Returns:
-      Of the shape of x and theta, at least 0.
+      Of the shape and type of x, at least 0.
 
     Raises:
       TypeError: x is not floating point.
+      ValueError: theta has another shape.
 
     References:
       Hartline & Ratliff, J. Gen. Physiol. 1957 (a threshold in the eye of Limulus).
@@ -28,7 +29,8 @@ def relu_threshold(x: ArrayLike, theta: ArrayLike = 0.0) -> jax.Array:
     >>> relu_threshold(jnp.array([-1.0, 1.0, 3.0]), 1.0).tolist()
     [0.0, 0.0, 2.0]
     """
-    return jax.nn.relu(floating("x", x) - theta)
+    x = floating("x", x)
+    return jax.nn.relu(x - like("theta", theta, x))
 
 
 def hard_threshold(x: ArrayLike, theta: ArrayLike = 0.0) -> jax.Array:
@@ -38,13 +40,14 @@ def hard_threshold(x: ArrayLike, theta: ArrayLike = 0.0) -> jax.Array:
 
     Args:
       x: any shape, floating point.
-      theta: a number, or of a shape that broadcasts, in units of x.
+      theta: a number, or of a shape that broadcasts to that of x, in units of x.
 
     Returns:
-      Of the shape of x and theta.
+      Of the shape and type of x.
 
     Raises:
       TypeError: x is not floating point.
+      ValueError: theta has another shape.
 
     References:
       Donoho & Johnstone, Biometrika 1994 (there of |x|).
@@ -53,7 +56,7 @@ def hard_threshold(x: ArrayLike, theta: ArrayLike = 0.0) -> jax.Array:
     [0.0, 0.0, 3.0]
     """
     x = floating("x", x)
-    return jnp.where(x >= theta, x, jnp.zeros_like(x))
+    return jnp.where(x >= like("theta", theta, x), x, jnp.zeros_like(x))
 
 
 def soft_threshold(x: ArrayLike, alpha: ArrayLike, *, positive: bool = False) -> jax.Array:
@@ -63,14 +66,15 @@ def soft_threshold(x: ArrayLike, alpha: ArrayLike, *, positive: bool = False) ->
 
     Args:
       x: any shape, floating point.
-      alpha: a number of at least 0, or of a shape that broadcasts, in units of x.
+      alpha: a number of at least 0, or of a shape that broadcasts to that of x, in units of x.
       positive: over z >= 0 alone.
 
     Returns:
-      z, of the shape of x and alpha.
+      z, of the shape and type of x.
 
     Raises:
       TypeError: x is not floating point.
+      ValueError: alpha has another shape.
 
     References:
       Donoho & Johnstone, Biometrika 1994; Daubechies, Defrise & De Mol, CPAM 2004.
@@ -79,6 +83,5 @@ def soft_threshold(x: ArrayLike, alpha: ArrayLike, *, positive: bool = False) ->
     [-1.0, 0.0, 1.0]
     """
     x = floating("x", x)
-    if positive:
-        return jax.nn.relu(x - alpha)
-    return x - jnp.clip(x, -jnp.asarray(alpha, x.dtype), jnp.asarray(alpha, x.dtype))
+    alpha = like("alpha", alpha, x)
+    return jax.nn.relu(x - alpha) if positive else x - jnp.clip(x, -alpha, alpha)

@@ -32,6 +32,7 @@ from sfa_jax.training._options import check_closed_form
 from sfa_jax.training._steps import Metrics, TrainState
 
 _CHUNK = 512  # frames that a model is applied to at once
+_matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)  # results, not layers of a network
 
 
 class ClosedFormJob(MeasuredJob):
@@ -154,7 +155,7 @@ class ClosedFormJob(MeasuredJob):
     ) -> tuple[TrainState, jax.Array]:
         sums, components = state.opt_state, state.params["components"]
         centred = x - state.params["mean"][None]
-        y = polynomial_expansion(jnp.matmul(centred, components.T), self._options.degree)
+        y = polynomial_expansion(_matmul(centred, components.T), self._options.degree)
         moments = update_moments(Moments(**sums["moments"]), y, new_run=new_run, mask=valid)
         return state._replace(opt_state=sums | {"moments": _as_dict(moments)}), _left_out(centred, components, valid)
 
@@ -229,7 +230,7 @@ def _expand(degree: int, params: Any, frames: jax.Array) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply(degree: int, params: Any, readout: Any, frames: jax.Array) -> jax.Array:
-    return jnp.matmul(_expand(degree, params, frames) - readout["mean"][None], readout["matrix"])
+    return _matmul(_expand(degree, params, frames) - readout["mean"][None], readout["matrix"])
 
 
 def _as_dict(moments: Moments) -> dict[str, jax.Array]:
@@ -240,5 +241,5 @@ def _left_out(centred: jax.Array, components: jax.Array, valid: jax.Array) -> ja
     """The share of the variance of a chunk that orthonormal components do not hold."""
     weights = valid.astype(centred.dtype)[:, None]
     total = jnp.sum(weights * jnp.square(centred))
-    held = jnp.sum(weights * jnp.square(jnp.matmul(centred, components.T)))
+    held = jnp.sum(weights * jnp.square(_matmul(centred, components.T)))
     return 1 - held / jnp.where(total > 0, total, 1)

@@ -85,6 +85,16 @@ def test_under_jit():
     ("call", "error", "message"),
     [
         (lambda x: ae.gaussian_noise(KEY, x, sigma=-1.0), ValueError, "sigma: expected at least 0, got -1"),
+        (
+            lambda x: ae.gaussian_noise(KEY, x, sigma=jnp.ones(len(x))),
+            ValueError,
+            "sigma: expected one number, got shape",
+        ),
+        (
+            lambda x: ae.recolour(KEY, jnp.ones((1, 3, 8, 8))),
+            ValueError,
+            "images: expected a last axis of 1 to 4 channels",
+        ),
         (lambda x: ae.masking_noise(KEY, x, share=1.5), ValueError, "share: expected 0 to 1, got 1.5"),
         (lambda x: ae.salt_and_pepper(KEY, x, share=-0.5), ValueError, "share: expected 0 to 1"),
         (lambda x: ae.random_erase(KEY, x, size=5), ValueError, "size: expected 1 to 4 x 4 pixels.* got 5 x 5"),

@@ -92,6 +92,11 @@ def test_gradients():
             "logits: expected the shape",
         ),
         (lambda: ae.elbo(jnp.ones(2), jnp.ones((2, 1))), ValueError, "kl: expected the shape"),
+        (
+            lambda: ae.elbo(jnp.ones(2), jnp.ones(2), beta=jnp.ones(2)),
+            ValueError,
+            "beta: expected one number, got shape",
+        ),
         (lambda: ae.draw_gaussian(jax.random.key(0), jnp.ones(2), jnp.ones(2)), ValueError, "mean: expected shape"),
     ],
 )

@@ -97,10 +97,16 @@ def test_loss_is_of_masked_cells_alone():
     drawn[0, :2, 3:] = 9  # seen: does not count
     drawn[0, 2:, :3] = 3
     assert masked_loss(Prediction(drawn, masked), true).tolist() == [3.0]
+    true[0, :2, 3:] = np.nan
+    loss, gradient = jax.value_and_grad(lambda x: masked_loss(Prediction(x, masked), true)[0])(jnp.asarray(drawn))
+    assert loss == 3.0
+    assert np.isfinite(gradient).all()
+    with pytest.raises(ValueError, match=r"prediction.masked: expected \[2, rows, columns\], got \(1, 2, 2\)"):
+        masked_loss(Prediction(np.concatenate([drawn] * 2), masked), np.concatenate([true] * 2))
     with pytest.raises(ValueError, match="images: expected the shape"):
         masked_loss(Prediction(drawn, masked), true[:, :2])
     with pytest.raises(TypeError, match="images: expected uint8, or floating point"):
-        masked_loss(Prediction(drawn, masked), true.astype(np.int32))
+        masked_loss(Prediction(drawn, masked), np.zeros(true.shape, np.int32))
 
 
 @pytest.mark.parametrize(

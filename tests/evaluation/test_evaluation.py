@@ -64,6 +64,11 @@ def test_linear_r2_can_be_negative(rng):
     assert evaluation.linear_r2(code, code[:, 0], code, code[:, 0]) == pytest.approx(1.0)
     assert evaluation.linear_r2(code, latent, code, -10 * latent) < 0
     assert np.isnan(evaluation.linear_r2(code, latent, code, np.ones(50)))
+    for bad in (latent[:, None], latent[:-1]):
+        with pytest.raises(ValueError, match=r"train_code, train_latent: expected shapes"):
+            evaluation.linear_r2(code, bad, code, latent)
+        with pytest.raises(ValueError, match="code, latent"):
+            evaluation.linear_r2(code, latent, code, bad)
 
 
 def test_pca_equals_numpy(rng):

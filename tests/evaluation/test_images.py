@@ -20,6 +20,27 @@ def test_psnr_is_by_image_and_clips():
     np.testing.assert_allclose(psnr(a, b), [20, 0, 100])
 
 
+def test_psnr_of_bytes_is_that_of_shares(images):
+    other = images[::-1].copy()
+    expected = psnr(images / 255, other / 255)
+    assert (expected < 50).all()
+    for pair in ((images, other), (images, other / 255), (images / np.float32(255), other)):
+        np.testing.assert_allclose(psnr(*pair), expected, rtol=1e-5)
+        np.testing.assert_allclose(ssim(*pair), ssim(images / 255, other / 255), atol=1e-5)
+
+
+@pytest.mark.parametrize("measure", [psnr, ssim])
+def test_pairs_that_do_not_fit(images, measure):
+    x = images / 255
+    with pytest.raises(ValueError, match=r"at least one of the two in \[0, 1\], got values up to"):
+        measure(2 + x * 253, 2 + x * 253)
+    with pytest.raises(TypeError, match=r"expected uint8, or floating point in .* got uint16"):
+        measure(images.astype(np.uint16), x)
+    for other in (x[:1], x[..., :1], x[0], x[None]):
+        with pytest.raises(ValueError, match=r"expected one shape \[n, height, width, channel\]"):
+            measure(x, other)
+
+
 def test_ssim_of_the_same_and_of_the_opposite(images):
     x = images / np.float32(255)
     np.testing.assert_allclose(ssim(x, x), 1, atol=1e-5)

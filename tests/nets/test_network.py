@@ -34,6 +34,44 @@ def test_uint8_and_float_frames_agree(small, rng):
     np.testing.assert_allclose(y, same, atol=1e-5)
 
 
+def spoiled(frames, weight):
+    """Frames, those of weight 0 with NaN in them, and infinite."""
+    where = weight.reshape(*weight.shape, 1, 1, 1) > 0
+    return jnp.where(where, frames, jnp.where(jnp.arange(frames.shape[-1]) > 0, jnp.nan, jnp.inf))
+
+
+@pytest.mark.parametrize("pool", ["mean", "spatial_softmax"])
+@pytest.mark.parametrize("remat_frames", [0, 2])
+def test_frames_that_do_not_count_may_hold_anything(rng, pool, remat_frames):
+    """Neither statistics, nor features, nor any gradient of the others see NaN under weight 0."""
+    encoder = ConvEncoder(channels=(2, 3), pool=pool, remat_frames=remat_frames)
+    frames, weight = jnp.asarray(rng.random((4, 6, 6, 2)), jnp.float32), jnp.array([1.0, 0, 1, 1])
+    variables = jax.jit(encoder.init)(jax.random.key(0), frames)
+
+    @jax.jit
+    def trained(params, frames):
+        def loss(params):
+            h, updated = encoder.apply(
+                variables | {"params": params}, frames, weight, train=True, mutable=["batch_stats"]
+            )
+            return jnp.sum(jnp.sin(jnp.where(weight[:, None] > 0, h, 0))), (h, updated)
+
+        return jax.value_and_grad(loss, has_aux=True)(params)
+
+    found, expected = (trained(variables["params"], x) for x in (spoiled(frames, weight), frames))
+    (loss, (h, updated)), gradient = found
+    assert np.isfinite(h).all()
+    (other_loss, (other_h, other_updated)), other_gradient = expected
+    np.testing.assert_allclose(h[weight > 0], other_h[weight > 0], rtol=1e-4, atol=1e-5)
+    for leaf, other in zip(
+        jax.tree.leaves((loss, updated, gradient)),
+        jax.tree.leaves((other_loss, other_updated, other_gradient)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(leaf, other, rtol=1e-4, atol=1e-4)
+    assert np.isfinite(encoder.apply(variables, spoiled(frames, weight), weight)).all()
+
+
 def test_padding_does_not_change_what_is_learned(small, rng):
     """Invalid frames count neither in the batch statistics nor, through them, in any valid embedding."""
     network, variables = small

@@ -112,3 +112,6 @@ def test_vmap_over_an_ensemble_of_heads(clips):
 def test_errors(head, y_init, h, reset, message):
     with pytest.raises(ValueError, match=message):
         nets.recurrent_scan(head, y_init, h, reset=reset)
+    if reset is None and h.shape[-1] == 6 and y_init.shape[-1] == 3:
+        with pytest.raises(ValueError, match=r"h_t: expected the leading axes of y_tm1, \(1,\), got shape \(2, 6\)"):
+            nets.recurrent_step(head, y_init, h[:, 0])

@@ -114,6 +114,11 @@ def test_what_counts_as_a_cell():
         (lambda x: sparse.log_intensity(x, offset=0.0), "offset: expected above 0"),
         (lambda x: sparse.whiten_images(x, cutoff=0.0), "cutoff: expected above 0"),
         (lambda x: sparse.whiten_images(x[0, 0]), "images: expected shape"),
+        (lambda x: sparse.whiten_images(x[..., 0]), "a last axis of 1 to 4 channels.* give gray images as images"),
+        (
+            lambda x: sparse.draw_gabor(Gabor(x[:, 0, 0, 0], x[0, :, 0, 0], *[1.0] * 7), 5),
+            "gabor: expected arrays of one",
+        ),
         (lambda x: sparse.whitening_filter(0, 3), "height, width: expected at least 1"),
         (lambda x: sparse.random_patches(KEY, x, 3, size=9), "size: expected 1 to the images' 6 x 6"),
         (lambda x: sparse.random_patches(KEY, x, 0, size=2), "n_patches: expected at least 1"),

@@ -161,3 +161,51 @@ def test_whole_numbers_would_wrap_round(dtype):
     for call in (*calls, lambda x: sparse.soft_threshold(x, 0.5)):
         with pytest.raises(TypeError, match="x: expected floating point"):
             call(x)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.uint8, bool])
+def test_norms_of_whole_numbers(dtype):
+    """The smallest of a signed type has no absolute value in it."""
+    x = np.array([0, np.iinfo(dtype).min if dtype is not bool else 1, 1], dtype)
+    expected = np.abs(x.astype(np.float64))
+    assert sparse.l0_norm(x) == np.count_nonzero(x)
+    np.testing.assert_allclose(sparse.l1_norm(x), expected.sum())
+    assert sparse.l0_norm(x, tolerance=0.5) == np.count_nonzero(x)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype, rng):
+    """Sums of it would leave its range, and its squares have few digits."""
+    x = jnp.asarray(rng.normal(size=(50, 40)) * 2000, dtype)
+    functions = [
+        sparse.l1_norm,
+        sparse.kurtosis,
+        sparse.hoyer_sparseness,
+        sparse.population_sparseness,
+        sparse.lifetime_sparseness,
+        sparse.temporal_difference,
+        sparse.spatial_difference,
+        lambda x: sparse.box_difference(x, 30),
+        lambda x: sparse.log_intensity(jnp.abs(x)),
+    ]
+    for function in functions:
+        found = function(x)
+        assert found.dtype == jnp.float32
+        np.testing.assert_array_equal(found, function(x.astype(jnp.float32)))
+    for threshold in (sparse.relu_threshold, sparse.hard_threshold, sparse.soft_threshold):
+        assert threshold(x, 1.0).dtype == dtype  # those a layer may have
+
+
+@pytest.mark.parametrize("threshold", [sparse.relu_threshold, sparse.hard_threshold, sparse.soft_threshold])
+@jax.numpy_rank_promotion("allow")
+def test_thresholds_make_nothing_larger(threshold):
+    x = jnp.ones(3)
+    assert threshold(jnp.ones((2, 3)), jnp.ones(3)).shape == (2, 3)
+    for theta in (jnp.ones((3, 1)), jnp.ones(2)):
+        with pytest.raises(ValueError, match=r"(theta|alpha): expected a number, or a shape .* of x, \(3,\)"):
+            threshold(x, theta)
+
+
+def test_gradient_of_a_vector_of_zeros():
+    for measure in (sparse.hoyer_sparseness, sparse.population_sparseness, sparse.kurtosis, sparse.l1_norm):
+        assert np.isfinite(jax.grad(lambda x, measure=measure: jnp.nansum(measure(x)))(jnp.zeros(4))).all()
