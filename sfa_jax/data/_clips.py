@@ -102,6 +102,13 @@ class ClipSampler:
         if order == "in_turn" and batch_size != 1:
             raise InputError(f"data.batch_size: expected 1 with data.order=in_turn, got {batch_size}")
         grids = [self._epoch(0)] if order == "shuffled" else self._grids()
+        short = self._lengths[self._lengths < clip_length]
+        if order == "shuffled" and len(short):  # in other orders a short one is one clip
+            _log.warning(
+                "data.clip_length: %d of %d training sequences are shorter than %d frames, and not trained on (%d of "
+                "%d frames); lower it to use them",
+                len(short), len(self._lengths), clip_length, short.sum(), self._lengths.sum(),
+            )  # fmt: skip
         n_clips = len(grids[0].start)
         self.batch_size = min(batch_size, n_clips)
         if self.batch_size < batch_size:

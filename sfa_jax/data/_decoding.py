@@ -90,7 +90,7 @@ class Decoder:
 
         refused = ""
         if packet is not None:
-            packet.opaque = number
+            packet.opaque = (number,)  # an object of its own: PyAV finds it by its identity
             if not packet.is_discard:
                 self._places[number] = place
                 self._n_packets += 1
@@ -110,7 +110,7 @@ class Decoder:
             yield from self._show(frame, number)
 
     def _show(self, frame: Any, number: int) -> Iterator[Any]:
-        number = number if frame.opaque is None else frame.opaque  # a few decoders do not hand it on
+        number = number if frame.opaque is None else frame.opaque[0]  # a few decoders do not hand it on
         place = self._places.pop(number, None)
         if place is not None:
             yield from self._passed(place)

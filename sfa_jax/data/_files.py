@@ -107,9 +107,10 @@ class StackFile:
         if self._found.note:
             yield Note(f"{self.name} {self._found.note}")
         yield from _decode(self, options)
-        if self._found.n_missing:
-            said = f"{self.name} ends after {len(self)} of {len(self) + self._found.n_missing} pictures"
-            yield DamagedError(said, "copy it again", self._found.n_missing)
+        n_missing = self._found.n_missing
+        if n_missing != 0:
+            of = "" if n_missing is None else f" of {len(self) + n_missing}"
+            yield DamagedError(f"{self.name} ends after {len(self)}{of} pictures", "copy it again", n_missing)
 
     @contextlib.contextmanager
     def _at(self, opened: Image.Image, number: int, page: Page) -> Iterator[OpenPicture]:

@@ -63,7 +63,7 @@ class _Rows:
         axes, dtype = self._stored.axes, self._stored.dtype
         where = tuple(rows if axis == axes[0] else slice(None) for axis in range(len(axes)))
         with hdf5_errors(self._stored.name):
-            values = self._dataset[where]
+            values = (self._dataset.asstr() if dtype.kind == "U" else self._dataset)[where]
         return (values.transpose(axes) if axes else np.ravel(values)[rows]).astype(dtype, copy=False)
 
 
@@ -99,7 +99,9 @@ def find_datasets(path: str, frames: str = "") -> tuple[dict[str, StoredDataset]
             flat = math.prod(item.shape) == max(item.shape, default=1)
             shape = (math.prod(item.shape),) if flat and _is_matlab(item) else item.shape
             label = (inner == "run_id" or inner.startswith("truth/")) and len(shape) == 1
-            arrays[inner if label else other] = StoredDataset(path, other, shape, item.dtype, ())
+            is_text = item.dtype.kind == "O" and _h5py().check_string_dtype(item.dtype) is not None
+            dtype = np.dtype(str) if is_text else item.dtype
+            arrays[inner if label else other] = StoredDataset(path, other, shape, dtype, ())
         return arrays, key
 
 

@@ -12,6 +12,7 @@ from sfa_jax.data._source import natural_key
 # Whole numbers joined by points, perhaps after a sign that no letter, digit or bracket stands before.
 _NUMBER = re.compile(r"((?<![^\W_])(?<![)\].+-])[+-])?([0-9]+(?:[.,][0-9]+)*)(e[+-][0-9]+(?![a-z0-9]))?", re.IGNORECASE)
 _ODD = re.compile(r"[0-9][.,][0-9]|[+-][0-9]")  # what natural order may not understand
+_DIGITS = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)*(?:e[+-]?[0-9]+)?")
 _CLOCK = re.compile(r"[0-9]{1,2}[-_:h][0-9]{2}[-_:m][0-9]{1,2}[.,][0-9]")  # 10-00-00.5: decimals of seconds
 _DAY_FIRST = re.compile(r"(?<![0-9])[0-9]{1,2}[-_.]([0-9]{1,2}|[a-z]{3,9})[-_.](19|20)[0-9]{2}(?![0-9])", re.IGNORECASE)
 _HALF_DAYS = re.compile(r"[0-9][-_ ]?[ap]m(?![a-z])", re.IGNORECASE)
@@ -54,6 +55,7 @@ def sort_frames(names: Sequence[str]) -> tuple[list[str], list[str]]:
     hexadecimal = _hexadecimal(stems)
     if hexadecimal:
         return hexadecimal, doubts
+    doubts = doubts or _doubts_of_words(stems)
     if not _ODD.search("\n".join(names)):
         return natural, doubts + _uneven(natural, [[part for _, part in keys[name]] for name in natural])
     whole = {name: _read(stem, decimal=False) for name, stem in stems.items()}
@@ -157,6 +159,24 @@ def _doubts_of_dates(stems: list[str]) -> list[str]:
     if all(map(_RANDOM.fullmatch, stems)) and any(re.search("[a-f]", stem.casefold()) for stem in stems):
         doubts.append(f"their names ({stems[0]!r}) look random, and an order of time is not in them")
     return doubts
+
+
+def _doubts_of_words(stems: dict[str, str]) -> list[str]:
+    """What in names tells of several sequences, as of two cameras, or of no order at all."""
+    if len(stems) > 2 and not any(map(_DIGITS.search, stems.values())) and max(map(len, stems.values())) > 2:
+        return [
+            f"their names ({min(stems)} first) have no numbers, and the order of the alphabet may not be that of time"
+        ]
+    examples: dict[str, list[str]] = {}
+    for name, stem in stems.items():
+        examples.setdefault(_DIGITS.sub("#", stem.casefold()), []).append(name)
+    if len(examples) < 2 or min(map(len, examples.values())) < 2:
+        return []
+    first, second = (min(names) for names in itertools.islice(examples.values(), 2))
+    return [
+        f"their names are of {len(examples)} kinds ({first} and {second}): if each is a sequence of its own, as of "
+        "another camera, put it into a folder of its own"
+    ]
 
 
 def _uneven(names: Sequence[str], parts: Sequence[Sequence[Any]]) -> list[str]:

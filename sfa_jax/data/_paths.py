@@ -1,5 +1,6 @@
 """From text, a list or a pattern to the files and folders that it stands for."""
 
+import contextlib
 import difflib
 import glob
 import logging
@@ -48,7 +49,10 @@ def _paths(path: PathLike | Sequence[PathLike]) -> list[Given]:
     if isinstance(path, os.PathLike):
         return _expand(os.fspath(path))
     if not isinstance(path, Sequence) or not path or not all(isinstance(item, (str, os.PathLike)) for item in path):
-        raise InputError(f"path must be text, a path or a list of them; got {path!r}")
+        given = repr(path)
+        shown = given if len(given) < 80 and "\n" not in given else f"an object of type {type(path).__name__}"
+        hint = "; save arrays by numpy.save or numpy.savez, and give the file" if "array" in given else ""
+        raise InputError(f"path must be text, a path or a list of them; got {shown}{hint}")
     return [found for item in path for found in _expand(os.fspath(item))]
 
 
@@ -85,6 +89,8 @@ def _expand(path: str) -> list[Given]:
         return [Given(option[1], option[3])]
     if glob.has_magic(expanded):
         return list(_matches(path, expanded))
+    if os.path.islink(expanded):
+        raise InputError(f"path {path!r} is a link to nothing ({os.readlink(expanded)}); give what it should lead to")
     raise InputError(f"path {path!r} does not exist{_suggestion(expanded)}; {EXPECTED}")
 
 
@@ -115,7 +121,9 @@ def _alone(path: str, what: str) -> InputError:
 def _suggestion(path: str) -> str:
     """The existing neighbor whose name is nearest, as a question."""
     folder, name = os.path.split(os.path.abspath(path))
-    names = [entry.name for entry in os.scandir(folder)] if os.path.isdir(folder) else []
+    names: list[str] = []
+    with contextlib.suppress(OSError):  # there is no such folder, or it cannot be listed
+        names = os.listdir(folder)
     if not names:
         while not os.path.isdir(folder):
             folder = os.path.dirname(folder)

@@ -134,7 +134,8 @@ def picture_errors(name: str, repair: str = REPAIR) -> Iterator[None]:
         ) from error
     except UnidentifiedImageError as error:
         said = f"{name} cannot be read as an image (it has no format and kind of values that Pillow knows)"
-        raise DamagedError(said, repair) from error
+        is_tiff = ".tif" in os.path.basename(name).lower()
+        raise DamagedError(said, "save float64 and float16 as float32; otherwise " * is_tiff + repair) from error
     except Exception as error:  # the plugins raise SyntaxError, struct.error, EOFError, MemoryError... on damaged files
         if is_mistake(error):
             raise

@@ -15,7 +15,7 @@ from sfa_jax.data._files import FrameFolder, StackFile, open_pages
 from sfa_jax.data._kinds import Kind, is_animated, is_webp_or_avif, kind_of, kind_of_content, reason_against
 from sfa_jax.data._listing import LeftOut, list_folder
 from sfa_jax.data._order import sort_frames
-from sfa_jax.data._pictures import open_image, picture_errors, pillow_warnings
+from sfa_jax.data._pictures import open_image, open_single, picture_errors, pillow_warnings
 from sfa_jax.data._source import Source
 from sfa_jax.data._video import VideoFile
 from sfa_jax.data._webp import AnimatedWebp
@@ -169,9 +169,9 @@ def _place(given: Given) -> tuple[str, bool]:
 def _frames(folder: str, group: Sequence[Given]) -> Source:
     names = [os.path.basename(item.path) for item in group]
     if len(names) == 1:
-        raise InputError(
-            f"{group[0].path} is one picture; slowness needs a sequence: give the folder that holds the frames"
-        )
+        path = group[0].path
+        with pillow_warnings(), open_single(path, path):  # what cannot be read is said to be that
+            raise InputError(f"{path} is one picture; slowness needs a sequence: give the folder that holds the frames")
     names, doubts = sort_frames(names) if all(item.matched for item in group) else (names, [])
     return FrameFolder(folder, names, doubts)
 
@@ -216,7 +216,7 @@ def _several(path: str) -> tuple[Source | None, str]:
         return None, ""  # it is told when it is to be read
     if kind is Kind.TIFF:
         pages = open_pages(path)
-        return StackFile(path, pages) if len(pages.pages) + pages.n_missing > 1 else None, pages.note
+        return StackFile(path, pages) if len(pages.pages) + (pages.n_missing or 0) > 1 else None, pages.note
     if kind is Kind.GIF:
         with pillow_warnings(), picture_errors(path), open_image(path, path) as opened:
             animated = bool(getattr(opened, "is_animated", False))

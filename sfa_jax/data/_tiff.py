@@ -1,5 +1,6 @@
 """Pages of TIFF files: stacks of several pages, and those of which one page heads many pictures."""
 
+import itertools
 import json
 import math
 import os
@@ -8,10 +9,11 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from sfa_jax._errors import DamagedError
+from sfa_jax._errors import DamagedError, is_mistake
 
 _SUBFILE, _BITS, _DESCRIPTION, _SAMPLES, _SUB_FILES, _LAYERS = 254, 258, 270, 277, 330, 37724
 _MOST_CHANNELS = 7  # of ImageJ
+_DEPTH = 32997
 _COPY = 1 | 4  # a smaller copy of another page, or its mask
 _SAVE = "save the frames that shall be read as a stack [time, height, width] of their own"
 
@@ -38,12 +40,12 @@ class Pages(NamedTuple):
 
     Attributes:
       pages: in order; smaller copies of others are none.
-      n_missing: how many more its description speaks of than the file has.
+      n_missing: how many more there should be than the file has; None where it ends early and nobody knows.
       note: what is odd about it, a clause; mostly empty.
     """
 
     pages: list[Page]
-    n_missing: int = 0
+    n_missing: int | None = 0
     note: str = ""
 
 
@@ -64,6 +66,7 @@ class _Described(NamedTuple):
 
     counts: dict[str, int]
     in_one_page: bool = False  # only the first has a header, the others lie behind it
+    in_a_row: bool = False  # they lie behind each other, whatever headers there are
 
 
 def find_pages(opened: Any, name: str) -> Pages:
@@ -73,11 +76,14 @@ def find_pages(opened: Any, name: str) -> Pages:
       DamagedError: which of its pictures are frames in time is not known, or they cannot be found in the file.
     """
     said = _read_description(opened.tag_v2)
-    n_pages = opened.n_frames if opened.is_animated else 1
+    n_pages, breaks_off = _count_pages(opened)
+    depth = number_of(opened.tag_v2, _DEPTH, 1)
+    if depth > 1:
+        raise DamagedError(f"{name} packs {depth} slices of a volume into one page", _SAVE, None)
     along = [axis for axis, count in said.counts.items() if count == n_pages]  # of a set in several files
     n_pictures = math.prod(said.counts.values())
-    if n_pages == 1 and not said.in_one_page:
-        return _single(opened)
+    if n_pages == 1 and not said.in_one_page and not (breaks_off and said.in_a_row):
+        return _single(opened, name, breaks_off)
     note = ""
     if [*said.counts] == ["channels"] and n_pictures > _MOST_CHANNELS:  # as tifffile writes frames for ImageJ
         said, along = said._replace(counts={"frames": n_pictures}), []
@@ -86,7 +92,8 @@ def find_pages(opened: Any, name: str) -> Pages:
         listed = " x ".join(f"{count} {axis}" for axis, count in said.counts.items())
         raise DamagedError(f"{name} holds {listed}, and which are frames in time is not known", _SAVE, None)
     if n_pages > 1:
-        return Pages(_full_pages(opened, n_pages), 0, note)
+        n_missing = (max(0, n_pictures - n_pages) or None) if breaks_off else 0
+        return Pages(_full_pages(opened, n_pages), n_missing, note)
     size, spare = _room(opened)
     if not size:
         raise DamagedError(f"{name} packs {n_pictures} pictures into one page", _SAVE, n_pictures)
@@ -94,11 +101,34 @@ def find_pages(opened: Any, name: str) -> Pages:
     return Pages([Page(0, number * size) for number in range(whole)], n_pictures - whole, note)
 
 
-def _single(opened: Any) -> Pages:
+def _single(opened: Any, name: str, breaks_off: bool) -> Pages:
     size, spare = _room(opened)
+    if breaks_off and spare >= size > 0:
+        said = f"{name} holds more pictures than the first, whose headers are cut off or damaged"
+        raise DamagedError(said, "copy it again", None)
     if size and spare >= size and not {_SUB_FILES, _LAYERS} & set(opened.tag_v2):
         return Pages([Page(0)], 0, f"is read as one picture, and has room for {spare // size} more behind it")
     return Pages([Page(0)])
+
+
+def _count_pages(opened: Any) -> tuple[int, bool]:
+    """Counts the pages whose headers can be read in order; tells whether more should follow and cannot be read."""
+    if not opened.is_animated:
+        return 1, False
+    for number in itertools.count(1):
+        try:
+            opened.seek(number)
+        except EOFError:
+            breaks_off = False
+        except Exception as error:  # TypeError, struct.error, SyntaxError... of what is no header
+            if is_mistake(error):
+                raise
+            breaks_off = True
+        else:
+            continue
+        opened.seek(0)
+        return number, breaks_off
+    raise AssertionError("not reached")
 
 
 def _full_pages(opened: Any, n_pages: int) -> list[Page]:
@@ -154,4 +184,4 @@ def _read_shape(text: str) -> _Described:
         return _Described({})
     colors = 1 if len(shape) > 2 and shape[-1] in (3, 4) else 0
     counts = {f"along axis {axis}": side for axis, side in enumerate(shape[: -2 - colors]) if side > 1}
-    return _Described(counts, bool(said.get("truncated")) and bool(counts))
+    return _Described(counts, bool(said.get("truncated")) and bool(counts), bool(counts))

@@ -36,10 +36,11 @@ def run_deltas(y: Runs) -> np.ndarray:
 
     Embeddings are float32: what varies by no more than their rounding is constant.
     """
-    changes = np.concatenate([np.diff(run.astype(np.float64), axis=0) for run in y])
-    frames = np.concatenate(y).astype(np.float64)
-    variance = (frames - frames[:1]).var(axis=0)
-    varies = variance > (4 * np.finfo(np.float32).eps * np.abs(frames).max(axis=0)) ** 2
+    frames = [np.where(np.isfinite(run), run, np.nan).astype(np.float64) for run in y]
+    changes = np.concatenate([np.diff(run, axis=0) for run in frames])
+    values = np.concatenate(frames)
+    variance = (values - values[:1]).var(axis=0)
+    varies = variance > (4 * np.finfo(np.float32).eps * np.abs(values).max(axis=0)) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(varies, np.mean(changes**2, axis=0) / variance, np.nan)
 
@@ -125,7 +126,8 @@ def code_measures(
     }
     if rank == 0:
         return measures | {f"r2/{name}": 0.0 for name in held_truth[0]}
-    codes, held = ([(y - readout.mean) @ readout.components[:rank].T for y in runs] for runs in (train, held_out))
+    finite = [np.where(np.isfinite(y), y, np.nan) for y in held_out]
+    codes, held = ([(y - readout.mean) @ readout.components[:rank].T for y in runs] for runs in (train, finite))
     train_code, held_code = np.concatenate(codes), np.concatenate(held)
     deltas, train_deltas = run_deltas(held), run_deltas(codes)
     found = {"delta": deltas, "eta": np.mean([len(y) for y in held]) / (2 * np.pi) * np.sqrt(deltas)}

@@ -86,11 +86,12 @@ def _collapsed(summary: Summary, dim: int) -> str:
 
 
 def _noise(summary: Summary, dim: int) -> str:
-    slow = summary.get("slow_features", math.inf)
-    if slow < max(1.0, COLLAPSE_SHARE * dim) and not _is_few(summary) and _rank(summary) >= 1:
+    slow, count = summary.get("slow_features", math.inf), min(dim, summary.get("rank", dim))
+    if slow < max(1.0, COLLAPSE_SHARE * count) and not _is_few(summary) and _rank(summary) >= 1:
         return (
-            f"NOISE: {slow:.0f} of {dim} features are slow on held-out frames (Delta below 1; white noise has 2): "
-            "the others tell nothing that lasts from frame to frame, and the effective rank counts them all the same."
+            f"NOISE: {slow:.0f} of {count:.0f} features are slow on held-out frames (Delta below 1; white noise has "
+            "2): the others tell nothing that lasts from frame to frame, and the effective rank counts them all the "
+            "same."
         )
     return ""
 
@@ -152,16 +153,13 @@ def _sequences(summary: Summary, dim: int) -> str:
     if not high:
         return ""
     k = max(high, key=lambda k: shares[k])
-    within = summary.get(f"delta_within/{k}")
-    moves = (
-        ""
-        if within is None
-        else f"; within held-out sequences its Delta is {within:.2g}, not {summary[f'delta/{k}']:.2g}"
-    )
+    delta, within = summary.get(f"delta/{k}", math.nan), summary.get(f"delta_within/{k}", math.nan)
+    moves = f"; within held-out sequences its Delta is {within:.2g}, not {delta:.2g}" if within > 1.05 * delta else ""
     return (
         f"SEQUENCES: {len(high)} of the {len(slowest)} slowest features mostly tell which sequence a frame is of: "
-        f"{shares[k]:.0%} of the variance of feature {k} lies between sequences{moves}. Its Delta does not show "
-        "slowness within sequences; give longer sequences, or more that are alike in light and color."
+        f"{shares[k]:.0%} of the variance of feature {k} lies between training sequences{moves}. That is no slowness "
+        "within sequences: they may differ in light and color, or be short beside how slowly it changes; give longer "
+        "sequences, or more that are alike."
     )
 
 
@@ -187,17 +185,20 @@ def _few(summary: Summary, dim: int) -> str:
     return ""
 
 
+def _unshrunk_delta(summary: Summary, k: int) -> float:
+    """Held-out Delta in the larger of the two variances: a feature that merely shrinks is shifted, not overfit."""
+    return summary[f"delta/{k}"] * min(1.0, summary.get(f"spread/{k}", 1.0) ** 2)
+
+
 def _overfit(summary: Summary, dim: int) -> str:
-    """Delta in the larger of the two variances: a feature that merely shrinks is shifted, not overfit."""
     if _is_few(summary):
         return ""
-    ratios = {}
-    for k in (slowest := judged(summary, dim)):
-        trained = summary.get(f"delta_train/{k}", 0.0)
-        if trained > 0:
-            ratios[k] = summary[f"delta/{k}"] * min(1.0, summary.get(f"spread/{k}", 1.0) ** 2) / trained
+    trained = {k: summary[f"delta_train/{k}"] for k in range(dim) if summary.get(f"delta_train/{k}", 0.0) > 0}
+    held = {k: _unshrunk_delta(summary, k) for k in trained if f"delta/{k}" in summary}
+    slowest = judged(summary, dim)
+    ratios = {k: held[k] / trained[k] for k in slowest if k in held}
     high = [k for k, ratio in ratios.items() if ratio > OVERFIT_RATIO]
-    gap = summary.get("slowness_gap", 0.0)
+    gap = sum(held.values()) / sum(trained[k] for k in held) if held else summary.get("slowness_gap", 0.0)
     help_ = "more video helps" if summary.get("closed_form") else "more video or fewer steps help"
     if high:
         k = max(high, key=lambda k: ratios[k])
@@ -213,7 +214,7 @@ def _overfit(summary: Summary, dim: int) -> str:
 def _shifted(summary: Summary, dim: int) -> str:
     if _is_few(summary):
         return ""
-    slowest = judged(summary, dim)[:JUDGED]
+    slowest = range(JUDGED)  # also those that are constant there, and so have no Delta
     moved = {k: abs(summary[f"shift/{k}"]) for k in slowest if f"shift/{k}" in summary}
     spread = {k: summary[f"spread/{k}"] for k in slowest if f"spread/{k}" in summary}
     reasons = []
@@ -260,7 +261,7 @@ def _not_finite(summary: Summary, dim: int) -> str:
     finite = summary.get("finite_share", 1.0)
     if finite < 1:
         return (
-            f"NOT FINITE: {100 * (1 - finite):.2g} % of the held-out frames have a code that is infinite or not a "
+            f"NOT FINITE: {100 * (1 - finite):.3g} % of the held-out frames have a code that is infinite or not a "
             "number, and measures that need it are left out. A recurrence that runs away does this; compare a network "
             "without memory."
         )

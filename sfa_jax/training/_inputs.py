@@ -109,6 +109,11 @@ def load_inputs(config: Any) -> Inputs:
         "data: %d run%s, %d frames of %dx%dx%d for training, %d held out",
         len(runs), "s" * (len(runs) != 1), len(store), *store.shape, sum(held_out),
     )  # fmt: skip
+    if runs[0].held_out is not None and config.evaluation.holdout_by != "time":
+        _log.warning(
+            "evaluation.holdout_by=%s is not used: the data say themselves what is held out",
+            config.evaluation.holdout_by,
+        )
     if not sum(held_out):
         cut = config.evaluation.holdout and runs[0].held_out is None
         why = "no run is long enough to hold frames out" if cut else "no frames are held out"

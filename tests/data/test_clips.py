@@ -124,6 +124,16 @@ def test_short_data_make_a_smaller_batch(caplog):
     assert "so a batch holds 4 of them instead of 128" in caplog.text
 
 
+def test_sequences_shorter_than_a_clip_are_told(caplog):
+    with caplog.at_level("WARNING", "sfa_jax"):
+        ClipSampler([30, 4, 5], clip_length=8, batch_size=2)
+        ClipSampler([30, 4, 5], clip_length=8, batch_size=1, order="in_turn")  # there each is a clip
+    assert caplog.messages == [
+        "data.clip_length: 2 of 3 training sequences are shorter than 8 frames, and not trained on (9 of 39 frames); "
+        "lower it to use them"
+    ]
+
+
 def test_frame_store(tmp_path):
     np.save(tmp_path / "frames.npy", run(6).frames)
     mapped = Run(np.load(tmp_path / "frames.npy", mmap_mode="r")[1:], "mapped", np.arange(5))

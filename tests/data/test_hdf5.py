@@ -35,6 +35,15 @@ def test_frames_with_what_is_known_of_them(tmp_path, caplog):
     assert "a.h5: not read are rec/speed, of one row a frame" in caplog.text
 
 
+@pytest.mark.parametrize("kind", [object, "S3"])
+def test_run_id_may_be_text(tmp_path, kind):
+    names = np.array(["cat"] * 5 + ["dog"] * 7, dtype=kind)
+    runs = load(write(tmp_path / "a.h5", {"frames": FRAMES, "run_id": names}), image_size=0)
+    assert [len(run) for run in runs] == [5, 7]
+    with pytest.raises(InputError, match=r"truth/x\] has dtype .*; numbers are expected"):
+        load(write(tmp_path / "b.h5", {"frames": FRAMES, "truth/x": names}))
+
+
 def test_one_dataset_of_several(tmp_path):
     path = write(
         tmp_path / "a.hdf5", {"left/movie": FRAMES, "right/movie": 255 - FRAMES, "right/run_id": np.arange(12) // 4}

@@ -225,3 +225,16 @@ def test_arrays_and_videos_that_cannot_be_opened(frames, caplog):
         InputError, match=r"a.npy is a link to nothing, a pipe or a device; remove it .*on_corrupt=skip"
     ):
         load(frames, on_corrupt="raise")
+
+
+def test_what_is_no_path_is_said_in_one_line(tmp_path):
+    frames = np.zeros((9, 16, 16, 3), np.uint8)
+    for given in (frames, [frames]):
+        with pytest.raises(InputError, match=r"got an object of type \w+; save arrays by numpy.save") as error:
+            load(given)
+        assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match=r"a list of them; got 5$"):
+        load(5)
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"link' is a link to nothing \(.*gone\); give what it should lead to"):
+        load(tmp_path / "link")

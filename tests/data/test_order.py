@@ -32,6 +32,9 @@ def shuffled(names):
         [f"frame_{i:02x}" for i in range(40)],
         ["frame", "frame1", "frame2"],
         ["b", "c1", "c02", "c2", "c10"],
+        ["img", *(f"img ({i})" for i in range(1, 12))],
+        ["-0.5", "0", "0.5", "1"],
+        ["a", "b", "c"],
     ],
     ids=lambda stems: stems[1],
 )
@@ -54,6 +57,9 @@ def test_suffixes_are_no_part_of_the_number():
         (["01-01-2024", "31-12-2023"], "begin with the day or month"),
         (["10 AM", "11 AM", "1 PM"], "times in their names are of 12 hours"),
         (["9e107d9d372bb682", "d41d8cd98f00b204"], "look random"),
+        (["left1", "left2", "right1", "right2"], "are of 2 kinds .left1.png and right1.png.: if each is a sequence of"),
+        (["1_L", "1_R", "2_L", "2_R"], "are of 2 kinds"),
+        (["jan", "feb", "mar"], r"\(feb.png first\) have no numbers"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )

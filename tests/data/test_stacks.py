@@ -171,3 +171,44 @@ def test_many_channels_are_frames(tmp_path, caplog):
         (run,) = load(tmp_path / "a.tif", image_size=0, split_cuts=False)
     same(run, stack)
     assert "a.tif says that its 10 pictures are channels, and they are read as frames" in caplog.text
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_pages_that_end_early(tmp_path, caplog, compression):
+    """What can be read of a stack whose copy was cut off is read."""
+    first, *others = map(Image.fromarray, STACK)
+    first.save(tmp_path / "a.tif", save_all=True, append_images=others, compression=compression)
+    whole = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(whole[: int(0.62 * len(whole))])
+    with caplog.at_level(logging.WARNING, "sfa_jax"):
+        (run,) = load(tmp_path / "a.tif", image_size=0)
+    same(run, STACK[:3])
+    assert "parts of unknown length (1, beside 3 frames) cannot be read" in caplog.messages[0]
+    with pytest.raises(InputError, match=r"a.tif .*, or leave out what cannot be read by data.on_corrupt=skip"):
+        load(tmp_path / "a.tif", image_size=0, on_corrupt="raise")
+
+
+def test_headers_that_were_cut_off(tmp_path, caplog):
+    """Those of tifffile lie behind all pictures; without its description nobody knows where the pictures are."""
+    for name, options in (("a", {}), ("b", {"metadata": None})):
+        tifffile.imwrite(tmp_path / f"{name}.tif", STACK, photometric="minisblack", **options)
+        whole = (tmp_path / f"{name}.tif").read_bytes()
+        (tmp_path / f"{name}.tif").write_bytes(whole[: int(0.7 * len(whole))])
+    with caplog.at_level(logging.WARNING, "sfa_jax"):
+        (run,) = load(tmp_path, image_size=0)
+    same(run, STACK[:4])
+    assert "b.tif holds more pictures than the first, whose headers are cut off or damaged" in caplog.text
+    assert "ends after 4 of 5 pictures" in caplog.text
+    with pytest.raises(InputError, match=r"b.tif holds more pictures than the first.*; copy it again"):
+        load(tmp_path / "b.tif", image_size=0)
+
+
+def test_what_is_no_picture_is_not_called_one(tmp_path):
+    """Alone, it is refused for what is wrong with it."""
+    tifffile.imwrite(tmp_path / "float.tif", STACK / 65535, photometric="minisblack")
+    with pytest.raises(InputError, match=r"float.tif cannot be read as an image .* save float64 and float16 as float3"):
+        load(tmp_path / "float.tif")
+    volume = np.zeros((16, 16, 16), np.uint8)
+    tifffile.imwrite(tmp_path / "volume.tif", volume, volumetric=True, tile=(16, 16, 16), photometric="minisblack")
+    with pytest.raises(InputError, match=r"volume.tif packs 16 slices of a volume into one page; save the frames"):
+        load(tmp_path / "volume.tif")

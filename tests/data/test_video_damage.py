@@ -10,6 +10,7 @@ from PIL import Image
 import sfa_jax.data._video as video_module
 from sfa_jax._errors import InputError, is_mistake
 from sfa_jax.data import load
+from sfa_jax.data._source import Options, Picture
 
 av = pytest.importorskip("av")
 
@@ -234,3 +235,24 @@ def test_mistakes_are_told_from_damage():
     assert not is_mistake(raised(Image.open, 3))  # deep inside Pillow
     assert not is_mistake(ValueError("damaged"))
     assert is_mistake(ImportError("no module"))
+
+
+@pytest.mark.parametrize("ahead", [6, 12])
+def test_two_videos_at_once(write_video, pan, rewrite, ahead):
+    """What a packet carries is found by the identity of an object, and small numbers are one object everywhere."""
+    path = write_video("clip.mp4", pan(24), g="12", bf="2", sc_threshold="0")
+    damaged = rewrite(path, lambda number, data: data[: len(data) // 2] if number == 7 else data)
+
+    def decode():
+        options = Options(48, 64, 1, False, False)
+        for item in video_module.VideoFile(str(damaged)).pictures(options):
+            yield item.number if isinstance(item, Picture) else str(item)
+
+    alone, first, found = list(decode()), decode(), []
+    for _ in range(ahead):
+        next(first)
+    for item in decode():
+        found.append(item)
+        next(first, None)
+    assert found == alone
+    assert sum(isinstance(item, int) for item in alone) == 23

@@ -243,3 +243,55 @@ def test_a_winning_baseline_is_named(summary, said):
 def test_a_run_without_a_warning_says_so():
     assert evaluation.conclusion({"psnr": 20.0, "baseline/pca/psnr": 19.0}, 32)[0].startswith("All checks passed")
     assert evaluation.conclusion(BASE | {"baseline/pca/r2/x": 0.95}, 32)[0].startswith("Checks passed")
+
+
+def test_a_feature_that_is_constant_on_held_out_frames_is_shifted(rng):
+    """It has no held-out Delta, and is not passed over for that."""
+    t = np.arange(1200)[:, None]
+    y = np.sin(2 * np.pi * np.array([1, 8, 20, 40, 60]) * t / 1200)  # uncorrelated, so that they are the features
+    held_out = y * np.array([0, 1, 1, 1, 1])
+    measures = code_measures([y], [held_out], [{}], [{}])
+    (said,) = verdicts({name: v for name, v in measures.items() if name not in ("delta/0", "eta/0")}, 5)
+    assert said.startswith("SHIFTED")
+    assert "feature 0 varies" in said
+
+
+def test_what_shrinks_is_not_overfit_on_average(rng):
+    y = walk(rng, 3000, 1, 0.98)
+    held_out = 0.6 * y + 0.02 * rng.normal(size=(3000, 1))
+    measures = code_measures([y], [held_out], [{}], [{}])
+    measures |= {"slowness_gap": 2.2, "delta/0": 2.2 * measures["delta_train/0"]}
+    assert verdicts(measures, 1) == []
+
+
+def test_features_that_are_not_there_are_no_noise(rng):
+    y = walk(rng, 1500, 3, 0.95) @ rng.normal(size=(3, 16))
+    measures = code_measures([y], [y], [{}], [{}])
+    assert measures["rank"] == 3
+    assert words(measures, 16) == ["COLLAPSED"]
+
+
+def test_one_held_out_sequence_has_one_delta(rng):
+    """No sentence compares its Delta with itself."""
+    parts = [walk(rng, 200, 8, 0.7) + 5 * np.pad(rng.normal(size=4), (0, 4)) for _ in range(6)]
+    measures = code_measures(parts[:5], parts[5:], [{}] * 5, [{}], sequences=(range(5), [5]))
+    said = next(sentence for sentence in verdicts(measures, 8) if sentence.startswith("SEQUENCES"))
+    assert "within held-out sequences" not in said
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_code_that_is_not_finite_is_counted(rng, bad):
+    y, held_out = walk(rng, 400, 4, 0.9), walk(rng, 200, 4, 0.9)
+    held_out[::2, 1] = bad
+    assert "NOT FINITE: 50 %" in str(verdicts(code_measures([y], [held_out], [{}], [{}]), 4))
+    held_out[:, 1] = bad
+    assert "NOT FINITE: 100 %" in str(verdicts(code_measures([y], [held_out], [{}], [{}]), 4))
+
+
+def test_a_baseline_does_not_win_by_what_it_does_not_tell():
+    """Neither by telling sequences apart, nor where both readouts are worse than the mean."""
+    tinted = {"delta_within/0": 0.02, "baseline/pca/delta/0": 0.001, "baseline/pca/delta_within/0": 0.5}
+    assert verdicts(BASE | tinted, 32) == []
+    slower = BASE | tinted | {"baseline/pca/delta_within/0": 0.01}
+    assert "(mean Delta of the slowest within sequences 0.01, the code 0.02)" in str(verdicts(slower, 32))
+    assert verdicts(BASE | {"r2/x": -9.0, "baseline/pca/r2/x": -3.0}, 32) == []

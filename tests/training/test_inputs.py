@@ -45,6 +45,11 @@ def test_held_out_by_image(loads):
     assert [held_out.tolist() for held_out in job._is_held_out()] == [[True] * 5, [False] * 6, [True] * 7, [False] * 8]
 
 
+def test_a_choice_that_the_data_have_made_is_told(loads, caplog):
+    loads(images(1, 5, True), images(2, 6, False), **{"evaluation.holdout_by": "blocks"})
+    assert "evaluation.holdout_by=blocks is not used: the data say themselves what is held out" in caplog.messages
+
+
 def test_nothing_held_out(loads, caplog):
     config, inputs = loads(images(1, 5, False), images(2, 6, False))
     assert len(inputs.store) == 11
