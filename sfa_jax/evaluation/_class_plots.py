@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from sfa_jax.evaluation._image_plots import entitle, picture_grid, show
 from sfa_jax.evaluation._pictures import Picture, as_picture
+from sfa_jax.evaluation._style import entitle, picture_grid, show
 
 _MISTAKES = 16
 _COLUMNS = 8

@@ -29,7 +29,9 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(cache, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("video")
-    return workdir, train_and_evaluate(tiny(cache), workdir)
+    config = tiny(cache)
+    config.objective.future_weight = 2.0
+    return workdir, train_and_evaluate(config, workdir)
 
 
 def test_what_a_run_measures_and_writes(finished):
@@ -44,7 +46,7 @@ def test_what_a_run_measures_and_writes(finished):
     found = [summary[f"future/baseline/last_frame/squared_error/{k}"] for k in (1, 2)]
     np.testing.assert_allclose(found, last, rtol=1e-5)
     drawn = {path.name for path in (workdir / "plots").iterdir()}
-    assert {"clips.png", "clips.gif", "future.png", "losses.png"} <= drawn
+    assert {"clips.png", "clips.gif", "future.png", "losses.png", "filters.png", "extremes.png", "deltas.png"} <= drawn
     record = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[0])
     np.testing.assert_allclose(record["loss"], record["reconstruction"] + record["future"], rtol=1e-5)
 
