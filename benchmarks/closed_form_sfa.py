@@ -40,7 +40,7 @@ TOLERANCE = {
 }  # of Delta values, relative; all but numpy's own may differ by edge terms
 EDGE_TERMS = 5e-3
 PEERS = (
-    "peers: deeptime, sklearn-sfa and MDP as their documentation calls them, for ten features; NumPy by the fastest way "
+    "peers: deeptime, sklearn-sfa and MDP as their documentation calls them, for ten features; NumPy by the fastest "
     "of what was tried (eigh of ten vectors, driver gvx; from 256 features on gv, gvd and a Cholesky factor are slower)"
 )
 
