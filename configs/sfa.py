@@ -29,7 +29,9 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.source = "auto"  # or "tfds": path is the name or directory of a set of TFDS or sfa_jax.prepare
-    config.data.path = "room"  # or "photo_pan", a folder of frames, video files (comma-separated), an .npy or .npz file
+    config.data.path = (
+        "room"  # or "photo_pan", a folder of frames, videos (comma-separated), a TIFF stack, .npy, .npz, .h5
+    )
     config.data.image_size = FieldReference(64, field_type=object)  # side, (height, width), or 0 for the source's own
     config.data.stride = 1  # every how many frames
     config.data.greyscale = False
@@ -38,7 +40,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.memory_limit_gb = 0.0  # frames above it stay on disk and are read as training goes; 0: half of the free
     config.data.workers = 0  # processes that read what stays on disk; 0 for threads
     config.data.timeout = 300.0  # seconds to wait for a batch from disk
-    config.data.on_corrupt = "refuse"  # or "skip": leave damaged records of a set of TFDS out, and count them
+    config.data.on_corrupt = "skip"  # leave out and count frames that cannot be read; or "raise": stop at the first
     config.data.tfds = ConfigDict()  # what is left empty is guessed, and told; "none" for none
     config.data.tfds.data_dir = ""  # where a set lies that is given by its name
     config.data.tfds.split = ""

@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,6 +87,8 @@ def parse_flags(argv: list[str]) -> list[str]:
         _ = flags.FLAGS.config.name  # a config file that failed to load says so only now
         return rest
     except (AttributeError, KeyError) as error:  # how ml_collections says that a field is unknown
+        if "ml_collections" not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts:
+            raise  # a mistake in the config file, to which the stack trace leads
         said = str(error.args[0] if error.args else error).replace("\\n", " ").replace("\n", " ").replace("\\'", "'")
         unknown, _, hint = said.strip("'\"").partition("' ")
         flag = next((word for word in argv[1:] if unknown in word.split("=")[0].split(".")), "--config")

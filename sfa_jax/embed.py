@@ -75,7 +75,9 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m sfa_jax.embed", description="Applies a finished run to new video.")
     parser.add_argument("workdir", metavar="WORKDIR", help="of a run of train.py")
-    parser.add_argument("input", metavar="INPUT", help="a folder of frames, video files, an .npy or .npz file, or room")
+    parser.add_argument(
+        "input", metavar="INPUT", help="a folder of frames, video files, an .npy, .npz or .h5 file, or room"
+    )
     parser.add_argument("output", metavar="OUTPUT.npz", help="the file to write")
     parser.add_argument(
         "--best", action="store_true", help="the checkpoint of the lowest held-out loss, not the latest"

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--stride", type=int, default=1, help="keep every so many frames")
     parser.add_argument("--greyscale", action="store_true", help="one channel")
     parser.add_argument("--keep_cuts", action="store_true", help="hard cuts end no run")
-    parser.add_argument("--on_corrupt", default="refuse", help="or skip: leave damaged records of a set of TFDS out")
+    parser.add_argument("--on_corrupt", default="skip", help="or raise: stop at the first frame that cannot be read")
     parser.add_argument("--shard_mb", type=float, default=128.0, help="megabytes of frames in a shard")
     parser.add_argument(
         "--set",

@@ -3,11 +3,17 @@
 import os
 import pathlib
 
+import ml_collections
 import pytest
 
 from sfa_jax._errors import InputError
 from sfa_jax._folders import as_path
+from sfa_jax.data import prepare
 from sfa_jax.data._cache import cache_root
+from sfa_jax.embed import embed
+from sfa_jax.generate import generate
+from sfa_jax.training import restore_model, train_and_evaluate
+from sfa_jax.training._pretrained import with_pretrained_network
 
 
 @pytest.fixture
@@ -64,6 +70,34 @@ def test_current_folder_is_gone(tmp_path, monkeypatch):
     (tmp_path / "gone").rmdir()
     with pytest.raises(InputError, match="cannot tell where this is"):
         as_path("x", "--workdir")
+
+
+URL = "gs://bucket/x"
+PRETRAINED = ml_collections.ConfigDict({"pretrained": URL})
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("--workdir", lambda: train_and_evaluate(PRETRAINED, URL)),
+        ("workdir", lambda: restore_model(URL)),
+        ("pretrained", lambda: with_pretrained_network(PRETRAINED)),
+        ("WORKDIR", lambda: embed(URL, "room", "y.npz")),
+        ("OUTPUT", lambda: embed("run", "room", URL)),
+        ("WORKDIR", lambda: generate(URL)),
+        ("--output", lambda: generate("run", URL)),
+        ("OUT", lambda: prepare("room", URL)),
+    ],
+)
+def test_every_argument_is_checked(home, name, use):
+    with pytest.raises(InputError, match=f"^{name}='{URL}': expected a path of this machine"):
+        use()
+    assert not list(pathlib.Path.cwd().iterdir())
+
+
+def test_a_set_needs_a_name_in_utf8(home):
+    with pytest.raises(InputError, match="expected a name in UTF-8"):
+        prepare("room", os.fsdecode(b"set \xe9"))
 
 
 def test_cache_dir(home, monkeypatch):

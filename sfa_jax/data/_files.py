@@ -1,207 +1,226 @@
-"""Folders of frames, read with Pillow.
-
-A damaged file is refused. But of the formats only PNG has checksums: in others, wrong bits that still make some picture
-cannot be seen.
-"""
+"""Folders of frames and stacks of pictures in one file, read with Pillow."""
 
 import contextlib
-import logging
 import os
-import stat
-import warnings
 from collections.abc import Iterator, Sequence
-from typing import IO
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from sfa_jax._errors import InputError
-from sfa_jax.data._limits import MAX_FRAME_PIXELS, check_frame_pixels
-from sfa_jax.data._png import check_png
+from sfa_jax._errors import DamagedError, InputError
+from sfa_jax.data._levels import ENOUGH, ValueRange, first_not_finite, told
+from sfa_jax.data._pictures import OpenPicture, open_image, open_single, picture_errors, pillow_warnings
 from sfa_jax.data._source import (
     THUMBNAIL_SIZE,
     Estimate,
+    Note,
     Options,
     Picture,
-    luma,
-    natural_key,
-    resize_picture,
-    thumbnail,
+    make_picture,
 )
+from sfa_jax.data._tiff import Page, Pages, find_pages
 
-logger = logging.getLogger("sfa_jax")
 
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jp2", ".bmp", ".webp", ".pgm", ".ppm", ".pbm", ".pnm", ".tif", ".tiff", ".tga"}
-)
-_EXIF_ORIENTATION = 0x0112
-_ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
-# Not all that Pillow knows: some of it starts other programs, and some has no mark of its own, so that noise is taken
-# for it. TGA has none either, and is believed by its suffix only.
-_FORMATS = ("PNG", "JPEG", "BMP", "PPM", "WEBP", "TIFF", "GIF", "JPEG2000")
-# Only these hold several pictures that are frames of one animation or stack; an MPO from a telephone is one picture.
-_STACKS = ("GIF", "PNG", "TIFF", "WEBP")
+class _Pictures(Protocol):
+    """Pictures that are frames of one sequence, opened one after the other."""
+
+    name: str
+
+    def __len__(self) -> int: ...
+
+    def each(self) -> Iterator[AbstractContextManager[OpenPicture]]:
+        """Gives what opens each picture; errors come when it is entered."""
 
 
 class FrameFolder:
-    """The frames of one folder, in the order given."""
-
-    def __init__(self, folder: str, names: Sequence[str]) -> None:
-        self.name = folder
-        self._paths = [os.path.join(folder, name) for name in names]
-
-    def signature(self) -> list[list[object]]:
-        try:
-            stats = [os.stat(path) for path in self._paths]
-        except OSError as error:
-            raise InputError(
-                f"{error.filename} cannot be read ({error.strerror}): remove it from the folder"
-            ) from error
-        for path, found in zip(self._paths, stats, strict=True):
-            if not stat.S_ISREG(found.st_mode):  # from a pipe nothing may ever come
-                raise InputError(f"{path} is a pipe or a device, not a picture: remove it from the folder")
-        return [[path, found.st_size, found.st_mtime_ns] for path, found in zip(self._paths, stats, strict=True)]
-
-    def estimate(self, options: Options) -> Estimate:
-        n_frames = -(-len(self._paths) // options.stride)
-        height, width = options.height, options.width
-        if not height:
-            height, width = read_picture(self._paths[0]).size[::-1]
-        return Estimate(n_frames, height * width * (1 if options.greyscale else 3), exact=True)
-
-    def pictures(self, options: Options) -> Iterator[Picture]:
-        first_size: tuple[int, int] | None = None
-        said_mixed = False
-        smallest = max(options.height, THUMBNAIL_SIZE), max(options.width, THUMBNAIL_SIZE)
-        for number, path in enumerate(self._paths):
-            kept = number % options.stride == 0
-            if not kept and not options.split_cuts:
-                continue
-            with pillow_warnings():
-                picture, size = decode_picture(path, path, smallest if options.height else None)
-            first_size = first_size or size
-            if size != first_size and not said_mixed:
-                sizes = (
-                    f"{path} is {size[0]}x{size[1]} pixels, the frames before it are {first_size[0]}x{first_size[1]}"
-                )
-                if not options.height:
-                    raise InputError(f"{sizes}; without an image_size all frames must be alike: set image_size")
-                logger.warning("%s; all are resized to %dx%d", sizes, options.width, options.height)
-                said_mixed = True
-            yield Picture(
-                number,
-                _frame(picture, options) if kept else None,
-                thumbnail(picture) if options.split_cuts else None,
-            )
-
-
-def walk(folder: str) -> Iterator[tuple[str, list[str]]]:
-    """Each folder with its files in natural order, hidden ones left out; links are followed, but each folder once."""
-    seen: set[str] = set()
-    for where, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-        yield where, sorted((name for name in names if not name.startswith(".")), key=natural_key)
-
-
-def read_picture(path: str) -> Image.Image:
-    """Reads one image file as 8-bit `RGB` (or `L` where it is grey), turned upright; alpha is laid over black."""
-    with pillow_warnings():
-        return decode_picture(path, path, None)[0]
-
-
-def _frame(picture: Image.Image, options: Options) -> np.ndarray:
-    # Channels are converted after the resize, when there is less to convert.
-    if options.height:
-        picture = resize_picture(picture, options.height, options.width)
-    if not options.greyscale:
-        return np.asarray(picture.convert("RGB"))
-    grey = np.asarray(picture)
-    return grey[..., np.newaxis] if picture.mode == "L" else luma(grey)
-
-
-@contextlib.contextmanager
-def pillow_warnings() -> Iterator[None]:
-    """What Pillow repairs by itself passes in silence, what is too big is an error. For one thread around others."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd EXIF and palettes
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
-
-
-def decode_picture(
-    file: str | IO[bytes],
-    name: str,
-    smallest: tuple[int, int] | None,
-    repair: str = "make the file again, or remove it from the folder",
-) -> tuple[Image.Image, tuple[int, int]]:
-    """Reads one image as 8-bit `RGB` or `L`, turned upright, within `pillow_warnings`.
+    """Frames that are files of one folder.
 
     Args:
-      file: a path or an open file.
-      name: what messages call it.
-      smallest: (height, width) that a JPEG may be shrunk towards, never below, or None.
-      repair: what messages advise where it is damaged.
+      folder: their folder.
+      names: of the files, in the order of time.
+      doubts: what is not certain about the order, a clause each.
+    """
 
-    Returns:
-      The picture, and its (width, height) in the file.
+    def __init__(self, folder: str, names: Sequence[str], doubts: Sequence[str] = ()) -> None:
+        self.name = folder
+        self._paths = [os.path.join(folder, name) for name in names]
+        self._doubts = doubts
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def each(self) -> Iterator[AbstractContextManager[OpenPicture]]:
+        """Gives what opens each picture; errors come when it is entered."""
+        return (open_single(path, path) for path in self._paths)
+
+    def signature(self) -> list[list[object]]:
+        return [_signature(path) for path in self._paths]
+
+    def estimate(self, options: Options) -> Estimate:
+        return _estimate(self, options)
+
+    def white(self) -> float:
+        """Finds the value of white of its integers of more than 8 bits; 0 if the first picture has none."""
+        return _white(self)
+
+    def pictures(self, options: Options) -> Iterator[Picture | DamagedError | Note]:
+        yield from (Note(f"{self.name}: {doubt}") for doubt in self._doubts)
+        yield from _decode(self, options)
+
+
+class StackFile:
+    """Frames that are the pictures of one TIFF file.
+
+    Args:
+      path: of the file.
+      found: its pictures.
+    """
+
+    def __init__(self, path: str, found: Pages) -> None:
+        self.name = path
+        self._found = found
+
+    def __len__(self) -> int:
+        return len(self._found.pages)
+
+    def each(self) -> Iterator[AbstractContextManager[OpenPicture]]:
+        """Gives what opens each picture; errors come when it is entered, in the order given."""
+        with contextlib.ExitStack() as stack:
+            with pillow_warnings(), picture_errors(self.name):
+                opened = stack.enter_context(open_image(self.name, self.name))
+            for number, page in enumerate(self._found.pages):
+                yield self._at(opened, number, page)
+
+    def signature(self) -> list[list[object]]:
+        return [_signature(self.name)]
+
+    def estimate(self, options: Options) -> Estimate:
+        return _estimate(self, options)
+
+    def white(self) -> float:
+        """Finds the value of white of its integers of more than 8 bits; 0 if the first picture has none."""
+        return _white(self)
+
+    def pictures(self, options: Options) -> Iterator[Picture | DamagedError | Note]:
+        if self._found.note:
+            yield Note(f"{self.name} {self._found.note}")
+        yield from _decode(self, options)
+        if self._found.n_missing:
+            said = f"{self.name} ends after {len(self)} of {len(self) + self._found.n_missing} pictures"
+            yield DamagedError(said, "copy it again", self._found.n_missing)
+
+    @contextlib.contextmanager
+    def _at(self, opened: Image.Image, number: int, page: Page) -> Iterator[OpenPicture]:
+        name = f"{self.name} (picture {number})"
+        with picture_errors(name):
+            if page.shift:  # of one page Pillow reads one picture
+                with open_image(self.name, self.name) as again:
+                    yield OpenPicture(self.name, again, page, name)
+            else:
+                opened.seek(page.number)
+                yield OpenPicture(self.name, opened, page, name)
+
+
+def open_pages(path: str) -> Pages:
+    """Finds the pictures of a TIFF file.
 
     Raises:
-      InputError: it is no image, a damaged one, or several.
+      DamagedError: it cannot be read, or which of its pictures are frames in time is not known.
     """
+    with pillow_warnings(), picture_errors(path), open_image(path, path) as opened:
+        return find_pages(opened, path) if opened.format == "TIFF" else Pages([Page(0)])
+
+
+def _signature(path: str) -> list[object]:
     try:
-        formats = (*_FORMATS, "TGA") if name.lower().endswith(".tga") else _FORMATS
-        with Image.open(file, formats=formats) as opened:
-            check_frame_pixels(name, opened.height, opened.width)
-            if opened.format == "PNG":
-                check_png(file)
-            n_pictures = getattr(opened, "n_frames", 1) if opened.format in _STACKS else 1
-            if n_pictures > 1:
-                raise InputError(
-                    f"{name} holds {n_pictures} pictures, a frame file holds one: save each picture as its own "
-                    f"file, or the stack as a video or a .npy array [time, height, width, channel]"
-                )
-            turned = opened.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-            size = opened.size[::-1] if turned else opened.size
-            if smallest is not None:
-                opened.draft(None, smallest if turned else smallest[::-1])
-            opened.load()
-            return ImageOps.exif_transpose(_eight_bits(opened, name)), size
-    except InputError:
-        raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{name} has too many pixels for a frame ({error}), at most {MAX_FRAME_PIXELS} are read: if it is not "
-            f"damaged, make it smaller first"
-        ) from error
-    except Exception as error:  # the plugins raise SyntaxError, struct.error, EOFError, MemoryError... on damaged files
-        raise InputError(f"{name} cannot be read as an image ({type(error).__name__}: {error}): {repair}") from error
+        found = os.stat(path)
+    except OSError:  # it is told when it is to be read
+        return [os.path.abspath(path), None, None]
+    return [os.path.abspath(path), found.st_size, found.st_mtime_ns]
 
 
-def _eight_bits(picture: Image.Image, path: str) -> Image.Image:
-    if picture.mode.startswith("I") or picture.mode == "F":
-        return Image.fromarray(_scaled(np.asarray(picture), path))
-    if picture.mode in ("L", "RGB"):
-        return picture
-    if picture.mode == "1":
-        return picture.convert("L")
-    if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
-        over = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", over.size, (0, 0, 0, 255)), over).convert("RGB")
-    return picture.convert("RGB")
+def _estimate(pictures: _Pictures, options: Options) -> Estimate:
+    n_frames = -(-len(pictures) // options.stride)
+    height, width = options.height, options.width
+    if not height:
+        height, width = _first_size(pictures)
+    return Estimate(n_frames, height * width * (1 if options.greyscale else 3), exact=True)
 
 
-def _scaled(values: np.ndarray, path: str) -> np.ndarray:
-    """16-bit integers [0, 65535] and floats [0, 1] as uint8."""
-    top = 65535 if values.dtype.kind in "iu" else 1
-    low, high = values.min(), values.max()
-    if not (low >= 0 and high <= top):  # also refuses NaN
-        raise InputError(
-            f"{path} has values from {low} to {high}; {values.dtype} pixels are expected in [0, {top}]: "
-            f"scale them, or save the picture with 8 bits"
-        )
-    return np.rint(values * (255.0 / top)).astype(np.uint8)
+def _first_size(pictures: _Pictures) -> tuple[int, int]:
+    """Returns height and width of the first picture that can be read."""
+    wrong: list[DamagedError] = []
+    for opening in pictures.each():
+        try:
+            with pillow_warnings(), opening as picture:
+                width, height = picture.decode(None, None)[0].size
+        except DamagedError as error:
+            wrong.append(error)
+            continue
+        return height, width
+    raise wrong[0]
+
+
+def _decode(pictures: _Pictures, options: Options) -> Iterator[Picture | DamagedError | Note]:
+    first_size: tuple[int, int] | None = None
+    said_mixed = False
+    whites: dict[str, float] = {}
+    smallest = (max(options.height, THUMBNAIL_SIZE), max(options.width, THUMBNAIL_SIZE)) if options.height else None
+    for number, opening in enumerate(pictures.each()):
+        if number % options.stride and not options.split_cuts:
+            continue
+        note = Note("")
+        try:
+            with pillow_warnings(), opening as picture:
+                kind = _kind(picture)
+                if kind and kind not in whites:
+                    seen = _range(pictures, kind)
+                    whites[kind] = seen.white(pictures.name, options.white)
+                    note = told(pictures.name, seen, whites[kind])
+                decoded, size = picture.decode(smallest, whites.get(kind))
+        except DamagedError as error:
+            yield error
+            continue
+        if note != Note(""):
+            yield note
+        first_size = first_size or size
+        if size != first_size and not said_mixed:
+            sizes = (
+                f"{picture.name} is {size[0]}x{size[1]} pixels, the frames before it are "
+                f"{first_size[0]}x{first_size[1]}"
+            )
+            if not options.height:
+                raise InputError(f"{sizes}; without an image_size all frames must be alike: set image_size")
+            yield Note(f"{sizes}; all are resized to {options.width}x{options.height}")
+            said_mixed = True
+        yield make_picture(number, decoded, options, shown=size[::-1])
+
+
+def _kind(picture: OpenPicture) -> str:
+    """The kind of its values of more than 8 bits, integers or floating point; empty if white is known."""
+    if picture.deep is None or picture.deep.white is not None:
+        return ""
+    return "f" if picture.deep.colors.dtype.kind == "f" else "i"
+
+
+def _white(pictures: _Pictures) -> float:
+    for opening in pictures.each():
+        with contextlib.suppress(DamagedError), pillow_warnings(), opening as picture:
+            return _range(pictures, "i").white(pictures.name) if _kind(picture) == "i" else 0
+    return 0
+
+
+def _range(pictures: _Pictures, kind: str) -> ValueRange:
+    """The range of values of more than 8 bits in all pictures."""
+    seen = ValueRange()
+    for opening in pictures.each():
+        with contextlib.suppress(DamagedError), pillow_warnings(), opening as picture:
+            deep = picture.deep
+            if deep is None or _kind(picture) != kind or first_not_finite(deep.colors[np.newaxis]) is not None:
+                continue
+            seen.update(deep.colors, picture.name)
+            if deep.colors.dtype.kind == "u" and seen.high >= ENOUGH:
+                break
+    return seen

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sfa_jax._errors import InputError
+from sfa_jax._errors import DamagedError, InputError
 from sfa_jax.data._arrays import ArrayFile
 from sfa_jax.data._cache import (
     Entry,
@@ -34,7 +34,8 @@ logger = logging.getLogger("sfa_jax")
 
 _GREY = "digits", "digit_film"  # whatever is asked for
 SOURCES = "auto", "tfds"
-ON_CORRUPT = "refuse", "skip"
+ON_CORRUPT = "skip", "raise"
+_OTHER_SHAPE = 1.1  # width over height of frames, over that of what is shown: below, nobody sees it
 
 
 class Plan(NamedTuple):
@@ -47,6 +48,7 @@ class Plan(NamedTuple):
       root: of the cache.
       limit: bytes of frames in memory, at most.
       asked: the path, for messages.
+      on_corrupt: as of `load`.
     """
 
     sources: list[Source]
@@ -55,6 +57,7 @@ class Plan(NamedTuple):
     root: pathlib.Path
     limit: int
     asked: Any
+    on_corrupt: str
 
 
 def load(
@@ -65,7 +68,7 @@ def load(
     stride: int = 1,
     greyscale: bool = False,
     split_cuts: bool = True,
-    on_corrupt: str = "refuse",
+    on_corrupt: str = "skip",
     cache_dir: PathLike | None = None,
     memory_limit_bytes: int | None = None,
     tfds: Mapping[str, Any] | None = None,
@@ -75,18 +78,30 @@ def load(
     digits: Mapping[str, Any] | None = None,
     digit_film: Mapping[str, Any] | None = None,
 ) -> list[Run]:
-    """Reads frames from a synthetic world, folders, videos, arrays or TFDS, as runs of uint8 images.
+    """Reads frames from a synthetic world, folders, videos, arrays or TFDS, as sequences of uint8 images.
 
     Files are decoded and resized once and kept in a cache (`python -m sfa_jax.data` shows it). Folders and videos give
-    three channels, or one with `greyscale`; arrays and data sets of TFDS keep their own one or three. A file that is
-    damaged, claims frames of more than 89,478,485 pixels or unpacks without end is refused, and no pickle is read.
+    three channels, or one with `greyscale`; arrays and data sets of TFDS keep their own one or three. Pictures and
+    videos are brought to one form: 8-bit sRGB, upright, alpha over black. What cannot be read is left out and told;
+    frames of more than 89,478,485 pixels are not read, and no pickle.
+
+    Times that a video or an animation has are kept in `Run.time`. A warning tells where they are far from even, and
+    where `image_size` makes frames wider or narrower than a player shows them.
+
+    Whole numbers of more than 8 bits, of arrays and of pictures, have their white at the smallest of 1, 255, 1023,
+    4095, 16383 and 65535 that no value of all sources exceeds, as cameras write 10 to 14 bits into 16; so has floating
+    point above 1, source by source. A choice other than the type's own range is told. Frames of a folder come in the
+    order of the numbers and times in their names; what is doubtful about it is told.
 
     Args:
       path: `"room"`, `"photo_pan"`, `"photographs"`, `"digits"` or `"digit_film"` (a folder of that name is
-        `"./room"`); a folder of frames, whose sub-folders are runs of their own; a video (`"bikes.mp4"` and
-        `"carphone_pristine.mp4"` are found in a package where there is no such file); an array `.npy` or `.npz`; a
-        folder of videos or arrays; several paths as a list, a pattern with `*`, or text with commas; or, alone,
-        `"tfds:NAME"` or `"tfds:DIRECTORY"`, what TensorFlow Datasets or `python -m sfa_jax.prepare` has written as
+        `"./room"`); a folder of frames, whose sub-folders are sequences of their own; a video (`"bikes.mp4"` and
+        `"carphone_pristine.mp4"` are found in a package where there is no such file); a GIF, animated PNG or WebP; a
+        TIFF stack; an array `.npy`, `.npz` or in an HDF5 file, also MATLAB's `.mat` of version 7.3 (`"file.h5"`, or
+        `"file.h5?frames=/DATASET"` where there are several; `run_id` and `truth/NAME` beside the frames say where
+        sequences end and what is known of each frame); a folder of such files; several paths as a list, a pattern with
+        `*`, or text with commas; or, alone, `"tfds:NAME"` or `"tfds:DIRECTORY"`, what TensorFlow Datasets or
+        `python -m sfa_jax.prepare` has written as
         array_record, with options such as `?split=train&held_out=validation&frames=FEATURE` (see `tfds`). Of single
         images each is cut to the largest centred part of the frame's shape before it is resized.
       source: "tfds" where `path` is the `NAME` of such a set, without the prefix; "auto" knows the directory of one.
@@ -96,13 +111,14 @@ def load(
       greyscale: one channel, the ITU-R 601 luma.
       split_cuts: end a run at each hard cut of a video or folder, found at full frame rate. Arrays and sets of TFDS are
         never cut by content: they say where runs end.
-      on_corrupt: "refuse" ends with an error at the first damaged record of a set of TFDS, "skip" leaves such records
-        out, tells how many, and ends runs there.
+      on_corrupt: "skip" leaves out frames, files and records that cannot be read, warns and counts them, and ends
+        sequences there; a source of which nothing can be read is an error if it is the only one. "raise" raises at the
+        first that cannot be read.
       cache_dir: where the cache is; by default `$SFA_JAX_CACHE`, `$XDG_CACHE_HOME/sfa_jax` or `~/.cache/sfa_jax`.
       memory_limit_bytes: frames above it in total stay on disk; by default half of the memory available.
       tfds: what to read of a set of TFDS: `data_dir`, `split`, `held_out`, and the names of the features that hold
-        `frames`, `label`, `run`, `frame_index` and (several) `truth`; what is left out is guessed and told. Images of
-        16 bits are scaled to 8, and alpha is laid over black.
+        `frames`, `label`, `run`, `frame_index` and (several) `truth`; what is left out is guessed and told. The white
+        of 16-bit images is 65535.
       room: options of the room, used when `path` is `"room"`.
       photo_pan: options of the pan, used when `path` is `"photo_pan"`.
       photographs: options of the crops, used when `path` is `"photographs"`.
@@ -171,16 +187,16 @@ def plan(
     from_tfds = source == "tfds" or (one is not None and (one.startswith(PREFIX) or is_set(one)))
     if not from_tfds and isinstance(path, str) and path in WORLDS:
         drawn = _every(stride, _synthetic(path, worlds[path] or {}, image_size, greyscale))
-        return Plan([], drawn, options, root, limit, path)
+        return Plan([], drawn, options, root, limit, path, on_corrupt)
     sources: list[Source]
     if from_tfds:
         if one is None:
             raise InputError(f"path: expected the name or directory of one data set with source=tfds, got {path!r}")
-        splits = tfds_splits(one, _tfds_options(tfds or {}), skip=on_corrupt == "skip", root=root)
+        splits = tfds_splits(one, _tfds_options(tfds or {}), on_corrupt=on_corrupt, root=root)
         sources, options = [*splits], options._replace(split_cuts=False)
     else:
-        sources = find_sources(path)
-    return Plan(sources, [], options, root, limit, path)
+        sources = find_sources(path, on_corrupt)
+    return Plan(sources, [], options, root, limit, path, on_corrupt)
 
 
 def read(found: Plan) -> list[Run]:
@@ -246,13 +262,29 @@ def read_some(found: Plan, *, alone: bool) -> list[Run]:
     """
     sources, options, root, limit = found.sources, found.options, found.root, found.limit
     had = len(find_entries(root))
-    stored = [_store(source, options, root) for source in sources]
+    stored: list[tuple[Source, Entry | np.ndarray | RecordFrames]] = []
+    wrong: list[DamagedError] = []
+    for source in sources:
+        try:
+            stored.append((source, _store(source, found)))
+        except DamagedError as error:
+            if alone or found.on_corrupt == "raise" or isinstance(source, TfdsSplit):
+                raise
+            logger.warning("%s is left out: %s", source.name, error.said)
+            wrong.append(error)
+    if wrong and not stored:
+        raise wrong[0]
+    stored = _with_one_white(stored, found)
+    for _, entry in stored:
+        for note in entry.notes if isinstance(entry, Entry) else ():
+            logger.warning("%s", note)
     if alone:  # of several, those too short are left out
-        check_length(sources[0].name, stored[0].shape[0], options.stride)
+        check_length(sources[0].name, stored[0][1].shape[0], options.stride)
     entries = find_entries(root)
     if len(entries) > had:
         logger.info("the cache %s now holds %s", root, size_text(sum(entry.n_bytes for entry in entries)))
-    total = sum(entry.n_bytes if isinstance(entry, Entry) else entry.nbytes for entry in stored)
+    _tell_changed_shape([entry for _, entry in stored if isinstance(entry, Entry)])
+    total = sum(entry.n_bytes if isinstance(entry, Entry) else entry.nbytes for _, entry in stored)
     in_memory = total <= limit
     if limit and not in_memory:
         logger.info(
@@ -261,7 +293,7 @@ def read_some(found: Plan, *, alone: bool) -> list[Run]:
             size_text(limit),
         )
     runs: list[Run] = []
-    for source, entry in zip(sources, stored, strict=True):
+    for source, entry in stored:
         if isinstance(source, ArrayFile) or (isinstance(source, TfdsSplit) and not isinstance(entry, Entry)):
             frames: Any = entry_frames(entry, in_memory) if isinstance(entry, Entry) else entry
             runs.extend(source.runs(np.array(frames) if in_memory else frames, options.stride))
@@ -271,16 +303,55 @@ def read_some(found: Plan, *, alone: bool) -> list[Run]:
     return runs
 
 
-def _store(source: Source, options: Options, root: pathlib.Path) -> Entry | np.ndarray | RecordFrames:
+def _tell_changed_shape(entries: Sequence[Entry]) -> None:
+    """Warns once where frames are wider or narrower than a player shows them."""
+    changed = []
+    for entry in entries:
+        if entry.shown is not None:
+            (height, width), (shown_height, shown_width) = entry.shape[1:3], entry.shown
+            factor = width * shown_height / (height * shown_width)
+            if max(factor, 1 / factor) > _OTHER_SHAPE:
+                changed.append((entry, factor))
+    if not changed:
+        return
+    (entry, factor), (height, width) = changed[0], changed[0][0].shape[1:3]
+    kept = (round(height * factor), width) if factor < 1 else (height, round(width / factor))
+    logger.warning(
+        "%s: frames shown at %dx%d are read at %dx%d, %.2f times as %s; image_size=%s keeps their shape%s",
+        entry.name,
+        *entry.shown[::-1],  # type: ignore[index]
+        width,
+        height,
+        max(factor, 1 / factor),
+        "wide" if factor > 1 else "high",
+        kept,
+        f" (so are those of {len(changed) - 1} other files or folders)" if len(changed) > 1 else "",
+    )
+
+
+def _with_one_white(
+    stored: list[tuple[Source, Entry | np.ndarray | RecordFrames]], found: Plan
+) -> list[tuple[Source, Entry | np.ndarray | RecordFrames]]:
+    """Sources of integers of more than 8 bits by the largest white of them, so that they are equally bright."""
+    white = max((entry.white for _, entry in stored if isinstance(entry, Entry)), default=0.0)
+    brighter = found._replace(options=found.options._replace(white=white))
+    return [
+        (source, _store(source, brighter) if isinstance(entry, Entry) and 0 < entry.white < white else entry)
+        for source, entry in stored
+    ]
+
+
+def _store(source: Source, found: Plan) -> Entry | np.ndarray | RecordFrames:
+    options = found.options
     if isinstance(source, TfdsSplit) and source.is_ready(options):
-        found = source.record_frames()
-        logger.info("%s: %d frames, %s", source.name, len(found), size_text(found.nbytes))
-        return found
+        records = source.record_frames()
+        logger.info("%s: %d frames, %s", source.name, len(records), size_text(records.nbytes))
+        return records
     if isinstance(source, ArrayFile) and source.is_ready(options):
         frames = source.memory_map()[:: options.stride]
         logger.info("%s: %d frames, %s", source.name, len(frames), size_text(frames.nbytes))
         return frames
-    return store(source, options, root)
+    return store(source, options, found.root, found.on_corrupt)
 
 
 def _synthetic(world: str, options: Mapping[str, Any], image_size: Any, greyscale: bool) -> list[Run]:

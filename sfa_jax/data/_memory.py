@@ -45,7 +45,7 @@ def _left_by_ulimit() -> Iterator[int]:
 
 
 def _left_by_groups(root: Path) -> Iterator[int]:
-    """What each control group of this process, and each around it, leaves; below `root`, "/" but in tests."""
+    """Yields what each control group of this process, and each around it, leaves; `root` is "/" but in tests."""
     for version, group in _groups(root):
         for mount, top in _mounts(root, version):
             # A container is shown the groups from `top` on, which its own name may or may not begin with.
@@ -57,7 +57,7 @@ def _left_by_groups(root: Path) -> Iterator[int]:
 
 
 def _groups(root: Path) -> Iterator[tuple[int, str]]:
-    """Version and name of the groups that limit memory: of lines `0::/name` (2) and `4:cpu,memory:/name` (1)."""
+    """Yields version and name of the groups that limit memory: lines `0::/name` (2) and `4:cpu,memory:/name` (1)."""
     lines: list[str] = []
     with contextlib.suppress(OSError):
         lines = (root / "proc/self/cgroup").read_text(errors="surrogateescape").splitlines()
@@ -69,7 +69,7 @@ def _groups(root: Path) -> Iterator[tuple[int, str]]:
 
 
 def _mounts(root: Path, version: int) -> list[tuple[str, str]]:
-    """Where the groups of a version are mounted, and the group that each mount begins with."""
+    """Lists where the groups of a version are mounted, and the group that each mount begins with."""
     found: list[tuple[str, str]] = []
     with contextlib.suppress(OSError):
         for line in (root / "proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():

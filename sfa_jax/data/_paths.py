@@ -1,38 +1,47 @@
-"""From a path, a list or a pattern to the sources that it stands for."""
+"""From text, a list or a pattern to the files and folders that it stands for."""
 
 import difflib
 import glob
+import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 
 from sfa_jax._errors import InputError
-from sfa_jax.data._arrays import ARRAY_SUFFIXES, ArrayFile
-from sfa_jax.data._files import IMAGE_SUFFIXES, FrameFolder, walk
+from sfa_jax._folders import as_path
+from sfa_jax.data._kinds import reason_against
 from sfa_jax.data._packaged import VIDEOS, find_video
 from sfa_jax.data._source import Source, natural_key
+from sfa_jax.data._sources import EXPECTED, Given, sources_of
 from sfa_jax.data._tfds_open import PREFIX, is_set
-from sfa_jax.data._video import VIDEO_SUFFIXES, VideoFile
+
+_log = logging.getLogger("sfa_jax")
 
 PathLike = str | os.PathLike[str]
 WORLDS = "room", "photo_pan", "photographs", "digits", "digit_film"
 """What is drawn, not read; each name is a path, and the option of `load` that holds its options."""
 
-_EXPECTED = (
-    "path is 'room', 'photo_pan', 'photographs', 'digits', 'digit_film', 'tfds:NAME', a folder of frames, a video "
-    "file, a .npy or .npz array, a folder or list of videos, or a pattern with *"
-)
 
+def find_sources(path: PathLike | Sequence[PathLike], on_corrupt: str) -> list[Source]:
+    """Finds the sources that a path stands for, in order, none of them read yet.
 
-def find_sources(path: PathLike | Sequence[PathLike]) -> list[Source]:
-    """The files and folders that a path stands for, in order, none of them read yet.
+    Args:
+      path: as of `load`.
+      on_corrupt: as of `load`.
 
     Raises:
       InputError: one does not exist, or cannot be a source of frames.
     """
-    return list(_sources(_paths(path)))
+    given = _paths(path)
+    for item in given:
+        if is_set(item.path):
+            raise _alone(item.path, "a set of TFDS")
+        if os.path.isdir(item.path) and reason_against(item.path):
+            raise InputError(f"{item.path}: {reason_against(item.path)}")
+    return sources_of(given, on_corrupt)
 
 
-def _paths(path: PathLike | Sequence[PathLike]) -> list[str]:
+def _paths(path: PathLike | Sequence[PathLike]) -> list[Given]:
     """Every path that `path` stands for; all of them exist."""
     if isinstance(path, str):
         return _split(path)
@@ -43,10 +52,10 @@ def _paths(path: PathLike | Sequence[PathLike]) -> list[str]:
     return [found for item in path for found in _expand(os.fspath(item))]
 
 
-def _split(text: str) -> list[str]:
+def _split(text: str) -> list[Given]:
     """Splits at commas, but never inside a path that exists."""
     pieces = text.split(",")
-    found: list[str] = []
+    found: list[Given] = []
     while pieces:
         for count in range(len(pieces), 0, -1):
             candidate = ",".join(pieces[:count]).strip()
@@ -58,20 +67,45 @@ def _split(text: str) -> list[str]:
     return found
 
 
-def _expand(path: str) -> list[str]:
+def _expand(path: str) -> list[Given]:
     expanded = os.path.expanduser(path)
     if path and os.path.exists(expanded):
-        return [expanded]
+        return [Given(expanded)]
     if path in WORLDS or path.startswith(PREFIX):
         raise _alone(path, "drawn" if path in WORLDS else "a set of TFDS")
     if path in VIDEOS:
-        return [find_video(path)]
+        return [Given(find_video(path))]
+    as_path(path, "path")  # refuses addresses, and variables that no shell has replaced
+    option = re.fullmatch(r"(.+)\?(\w+)=(.*)", expanded)
+    if option and os.path.isfile(option[1]):
+        if option[2] != "frames" or not option[3]:
+            raise InputError(
+                f"path {path!r}: expected ?frames=DATASET after an HDF5 file, got ?{option[2]}={option[3]}"
+            )
+        return [Given(option[1], option[3])]
     if glob.has_magic(expanded):
-        matches = sorted(glob.glob(expanded), key=natural_key)
-        if not matches:
-            raise InputError(f"no file matches the pattern {path!r}; give a pattern that does")
-        return matches
-    raise InputError(f"path {path!r} does not exist{_suggestion(expanded)}; {_EXPECTED}")
+        return list(_matches(path, expanded))
+    raise InputError(f"path {path!r} does not exist{_suggestion(expanded)}; {EXPECTED}")
+
+
+def _matches(path: str, pattern: str) -> Iterator[Given]:
+    """What a pattern matches, in natural order; brackets that may be meant literally are told."""
+    matches = sorted(glob.glob(pattern, recursive=True), key=natural_key)
+    if "**" in pattern:  # matches folders and also all that is in them
+        matches = [match for match in matches if not os.path.isdir(match)]
+    literal = pattern.replace("[", "[[]")
+    others = glob.glob(literal) if literal != pattern else []
+    hint = (
+        f"; in a pattern, [...] stands for one of the characters in it: for {others[0]} and its like write "
+        f"{path.replace('[', '[[]')!r}"
+        if others
+        else ""
+    )
+    if not matches:
+        raise InputError(f"no file matches the pattern {path!r}{hint or '; give a pattern that does'}")
+    if hint:
+        _log.warning("%s matches %s%s", path, matches[0], hint)
+    yield from (Given(match, matched=True) for match in matches)
 
 
 def _alone(path: str, what: str) -> InputError:
@@ -79,7 +113,7 @@ def _alone(path: str, what: str) -> InputError:
 
 
 def _suggestion(path: str) -> str:
-    """The existing neighbour whose name is nearest, as a question."""
+    """The existing neighbor whose name is nearest, as a question."""
     folder, name = os.path.split(os.path.abspath(path))
     names = [entry.name for entry in os.scandir(folder)] if os.path.isdir(folder) else []
     if not names:
@@ -88,44 +122,3 @@ def _suggestion(path: str) -> str:
         return f" ({folder} does, with nothing of that name)"
     near = difflib.get_close_matches(name, names, n=1)
     return f" (did you mean {os.path.join(os.path.dirname(path), near[0])!r}?)" if near else ""
-
-
-def _sources(paths: Sequence[str]) -> Iterator[Source]:
-    for path in paths:
-        if is_set(path):
-            raise _alone(path, "a set of TFDS")
-        if os.path.isdir(path):
-            yield from _folder(path)
-        else:
-            yield _file(path)
-
-
-def _file(path: str) -> Source:
-    if os.path.exists(path) and not os.path.isfile(path):  # from a pipe nothing may ever come
-        raise InputError(f"{path} is a pipe or a device; give a file")
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix in ARRAY_SUFFIXES:
-        return ArrayFile(path)
-    if suffix in IMAGE_SUFFIXES:
-        raise InputError(f"{path} is one picture; slowness needs a sequence: give the folder that holds the frames")
-    return VideoFile(path)
-
-
-def _folder(folder: str) -> list[Source]:
-    """The sources in a folder and its sub-folders: one for each folder of frames, or one for each video or array."""
-    frames: list[Source] = []
-    files: list[str] = []
-    for where, names in walk(folder):
-        images = [name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
-        if images:
-            frames.append(FrameFolder(where, images))
-        others = VIDEO_SUFFIXES | ARRAY_SUFFIXES
-        files += [os.path.join(where, name) for name in names if os.path.splitext(name)[1].lower() in others]
-    if frames and files:
-        raise InputError(
-            f"the folder {folder} holds frames (in {frames[0].name}) and also files such as {files[0]}: give one kind, "
-            f"for instance by the pattern {os.path.join(folder, '*' + os.path.splitext(files[0])[1])!r}"
-        )
-    if not frames and not files:
-        raise InputError(f"the folder {folder} holds no frames, videos or arrays; {_EXPECTED}")
-    return frames or [_file(path) for path in files]

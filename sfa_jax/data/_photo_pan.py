@@ -7,8 +7,8 @@ from PIL import Image
 
 from sfa_jax._errors import InputError
 from sfa_jax.data._checks import check_drawn_size, check_number, check_whole
-from sfa_jax.data._files import read_picture
 from sfa_jax.data._packaged import find_photograph
+from sfa_jax.data._pictures import read_picture
 from sfa_jax.data._runs import Run
 
 _CHUNK = 16  # frames sampled at once: keeps the temporaries in the cache

@@ -10,11 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from sfa_jax._errors import InputError
+from sfa_jax._errors import DamagedError, InputError
 from sfa_jax.data._cache import available_memory, size_text
 from sfa_jax.data._checks import check_drawn_size, check_number, check_whole
-from sfa_jax.data._files import IMAGE_SUFFIXES, read_picture, walk
+from sfa_jax.data._kinds import Kind
+from sfa_jax.data._listing import LeftOut, list_folder
 from sfa_jax.data._packaged import find_photograph
+from sfa_jax.data._pictures import read_picture
 from sfa_jax.data._runs import Run
 from sfa_jax.data._source import REDUCING_GAP, crop_picture
 
@@ -117,10 +119,17 @@ def photographs(
     kept_out = _choose(held_out, list(found))
     numbers = [n_held_out_crops if name in kept_out else n_crops for name in found]
     _check_memory(sum(numbers) * height * width * (1 if greyscale else 3), len(numbers))
-    runs = []
+    runs: list[Run] = []
     pictures: dict[bytes, Run] = {}
+    wrong: list[DamagedError] = []
     for index, ((name, path), number) in enumerate(zip(found.items(), numbers, strict=True)):
-        picture = read_picture(path).convert("L" if greyscale else "RGB")
+        try:
+            picture = read_picture(path).convert("L" if greyscale else "RGB")
+        except DamagedError as error:
+            if name in _names(photographs):
+                raise
+            wrong.append(error)  # one of a folder
+            continue
         if name in kept_out:
             crops = _even(number, view)
         else:
@@ -134,30 +143,47 @@ def photographs(
                 f"out; leave out one of the two"
             )
         runs.append(run)
+    if wrong and all(run.held_out for run in runs):
+        raise wrong[0]
+    if wrong:
+        _log.warning("photographs: %d of %d are left out (the first: %s)", len(wrong), len(found), wrong[0].said)
     return runs
+
+
+def _names(given: PathLike | Sequence[PathLike]) -> list[str]:
+    """The names of files and folders that are given."""
+    names = [given] if isinstance(given, (str, os.PathLike)) else given
+    if not isinstance(names, Sequence) or not names or not all(isinstance(n, (str, os.PathLike)) for n in names):
+        raise InputError(f"photographs.photographs: expected file names or a folder of images, got {given!r}")
+    return [os.fspath(name) for name in names]
 
 
 def _find(given: PathLike | Sequence[PathLike]) -> dict[str, str]:
     """Each photograph's name and path."""
-    names = [given] if isinstance(given, (str, os.PathLike)) else given
-    if not isinstance(names, Sequence) or not names or not all(isinstance(n, (str, os.PathLike)) for n in names):
-        raise InputError(f"photographs.photographs: expected file names or a folder of images, got {given!r}")
     found: dict[str, str] = {}
-    for name in (os.fspath(name) for name in names):
+    for name in _names(given):
         folder = os.path.expanduser(name)
         if not os.path.isdir(folder):
             found[name] = find_photograph("photographs", name)
             continue
-        images = [
-            os.path.join(where, file)
-            for where, files in walk(folder)
-            for file in files
-            if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES
-        ]
+        images = _images(folder)
         if not images:
             raise InputError(f"photographs.photographs: the folder {name} holds no images; give one that does")
         found |= dict(zip(images, images, strict=True))
     return found
+
+
+def _images(folder: str) -> list[str]:
+    """The pictures in a folder and those below it; the rest is told."""
+    left_out, images = LeftOut(folder), []
+    for where, files in list_folder(folder, left_out):
+        for file, kind in files.items():
+            if kind in (Kind.PICTURE, Kind.TIFF, Kind.GIF):
+                images.append(os.path.join(where, file))
+            else:
+                left_out.add_file(file, Kind.UNKNOWN)
+    left_out.tell()
+    return images
 
 
 def _choose(held_out: object, names: Sequence[str]) -> set[str]:

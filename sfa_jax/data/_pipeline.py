@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sfa_jax._errors import InputError
+from sfa_jax._errors import InputError, is_mistake
 from sfa_jax.data._checks import check_number, check_whole
 from sfa_jax.data._clips import Batch, ClipSampler
 from sfa_jax.data._store import FrameStore
@@ -124,7 +124,7 @@ class Reader:
             self._ended = True
             if isinstance(found, InputError):
                 raise InputError(str(found).splitlines()[0]) from found  # without what Grain adds to a message
-            if isinstance(found, (MemoryError, ReaderError)):
+            if isinstance(found, (MemoryError, ReaderError)) or is_mistake(found):
                 raise found
             raise self._explained(found) from found
         self._step += 1

@@ -21,7 +21,9 @@ import numpy as np
 
 from sfa_jax._errors import InputError
 from sfa_jax._folders import as_path, hold_folder, is_utf8, write_json
+from sfa_jax.data._arrays import ArrayFile
 from sfa_jax.data._cache import find_entries
+from sfa_jax.data._files import FrameFolder, StackFile
 from sfa_jax.data._load import Plan, check_alike, load, plan, read_some
 from sfa_jax.data._paths import PathLike
 from sfa_jax.data._prepared_set import SetWriter
@@ -43,8 +45,9 @@ def prepare(
     """Writes all runs of a source as a set of TFDS; goes on where it was interrupted.
 
     An example is one frame: `frame` (a uint8 tensor `[height, width, channel]`, stored raw), `run_id` and `frame_index`
-    (int64), and `truth/<name>` (float32) where something is known of it. Runs that a source holds out become the split
-    `validation`, all others `train`; of a set without held-out runs the last part of each is held out when it is read.
+    (int64), and `truth/<name>` (float32) where something is known of it; times are not written. Runs that a source
+    holds out become the split `validation`, all others `train`; of a set without held-out runs the last part of each is
+    held out when it is read.
 
     Args:
       path: as of `load`.
@@ -60,10 +63,10 @@ def prepare(
     """
     if shard_bytes < 1:
         raise InputError(f"shard_bytes: expected at least 1, got {shard_bytes}")
-    import_tfds()
     out = as_path(out, "OUT")
     if not is_utf8(out):
         raise InputError(f"OUT={str(out)!r}: expected a name in UTF-8, as ArrayRecord takes no other; give another OUT")
+    import_tfds()
     _check_folder(out)
     is_new = not out.exists()
     with hold_folder(out, "OUT"):
@@ -233,6 +236,8 @@ def _groups(path: Any, cache: pathlib.Path, options: Mapping[str, Any]) -> Itera
     whole = plan(**given.arguments)
     if not whole.sources:
         yield _Group(str(path), None, whole)
+    whites = [source.white() for source in whole.sources if isinstance(source, ArrayFile | FrameFolder | StackFile)]
+    whole = whole._replace(options=whole.options._replace(white=max(whites, default=0)))
     for number, source in enumerate(whole.sources):
         part = whole._replace(sources=[source], root=cache / str(number))
         yield _Group(source.name, source.signature(), part)

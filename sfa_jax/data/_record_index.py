@@ -12,22 +12,21 @@ import os
 import pathlib
 import uuid
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sfa_jax._errors import InputError
+from sfa_jax._errors import DamagedError, InputError
 from sfa_jax.data._progress import Progress
-from sfa_jax.data._tfds_records import DamagedRecordError, Records
+from sfa_jax.data._tfds_records import REPAIR, Records
 
 _log = logging.getLogger("sfa_jax")
 
 FOLDER = "indexes"
-_VERSION = 2
+_VERSION = 3
 _CHUNK = 256  # records read at once
 _LARGEST = 2**62
-_SHOWN = 3  # damaged records that are named
 
 
 class Stretch(NamedTuple):
@@ -46,61 +45,54 @@ class Stretch(NamedTuple):
     truth: dict[str, np.ndarray]
 
 
-def find_stretches(records: Records, signature: Any, root: pathlib.Path, *, skip: bool) -> list[Stretch]:
-    """The runs of a split whose records hold one frame each.
+class Stretches(NamedTuple):
+    """What can be read of a split, and an error for each record that cannot."""
+
+    good: list[Stretch]
+    wrong: list[DamagedError]
+
+
+def find_stretches(records: Records, signature: Any, root: pathlib.Path) -> Stretches:
+    """Finds the runs of a split whose records hold one frame each.
 
     Frames are put in the order of their index where the layout has one. A run ends where its index leaves frames out,
-    and, with `skip`, at damaged records.
+    and at damaged records.
 
     Args:
       records: of the split.
       signature: of its files and of the layout.
       root: of the cache.
-      skip: leave out damaged records instead of refusing them.
 
     Raises:
-      InputError: a record is damaged, or two hold the same frame.
+      InputError: two records hold the same frame.
     """
-    key = hashlib.sha256(json.dumps([_VERSION, signature, skip]).encode()).hexdigest()[:32]
+    key = hashlib.sha256(json.dumps([_VERSION, signature]).encode()).hexdigest()[:32]
     path = root / FOLDER / f"{key}.npz"
     arrays = _kept(path)
     if arrays is None or not {"wrong", "numbers", "run", "run_names", "frame_index"} <= arrays.keys():
-        arrays = _look_through(records, skip)
+        arrays = _look_through(records)
         with contextlib.suppress(OSError):  # a cache that is full or may not be written costs the next start this pass
             _keep(path, arrays)
-    if arrays["wrong"].size:
-        tell_left_out(records.name, arrays["wrong"].tolist())
-    return _stretches(arrays, records)
+    return Stretches(_stretches(arrays, records), [DamagedError(said, REPAIR) for said in arrays["wrong"].tolist()])
 
 
-def tell_left_out(name: str, wrong: Sequence[InputError | str]) -> None:
-    """Logs how many damaged records of a split were left out, and names the first."""
-    for error in wrong[:_SHOWN]:
-        _log.warning("left out: %s", error if isinstance(error, str) else said(error))
-    if wrong:
-        _log.warning("%s: %d damaged records are left out; runs end there", name, len(wrong))
-
-
-def said(error: InputError) -> str:
-    return getattr(error, "said", str(error))
-
-
-def _look_through(records: Records, skip: bool) -> dict[str, np.ndarray]:
+def _look_through(records: Records) -> dict[str, np.ndarray]:
     layout = records.layout
     names = [name for name, leaf in layout.leaves().items() if leaf != layout.frames]
     found: dict[str, list[Any]] = {name: [] for name in ("numbers", "run", "frame_index")}
     truth: dict[str, list[float]] = {name: [] for name in layout.truth}
-    wrong: list[DamagedRecordError] = []
+    wrong: list[DamagedError] = []
     runs: dict[Any, int] = {}  # each run's id, and a number for it
     with Progress(f"looking through {records.name}", len(records), "records") as progress:
         for start in range(0, len(records), _CHUNK):
-            chunk = records.readable(range(start, min(start + _CHUNK, len(records))))
-            wrong += chunk.wrong
-            for number, record in zip(chunk.numbers, chunk.records, strict=True):
+            for number, record in records.readable(range(start, min(start + _CHUNK, len(records)))):
+                if isinstance(record, DamagedError):
+                    wrong.append(record)
+                    continue
                 try:
                     values = records.parse(number, record, names) if names else {}
                     known = records.truth(number, values, 1)
-                except DamagedRecordError as error:
+                except DamagedError as error:
                     wrong.append(error)
                     continue
                 found["numbers"].append(number)
@@ -109,8 +101,6 @@ def _look_through(records: Records, skip: bool) -> dict[str, np.ndarray]:
                 found["frame_index"].append(values[layout.frame_index.name] if layout.frame_index else number)
                 for name, value in known.items():
                     truth[name].append(float(value[0]))
-            if wrong and not skip:
-                raise wrong[0]
             progress.update(_CHUNK)
     places = {run: place for place, run in enumerate(sorted(runs))}  # in the order of the ids
     codes = np.array([places[run] for run in runs], np.int64)
@@ -125,7 +115,7 @@ def _look_through(records: Records, skip: bool) -> dict[str, np.ndarray]:
         "run": codes[found["run"]] if runs else codes,
         "run_names": np.array([_text(run) for run in sorted(runs)], str),
         "frame_index": np.array(found["frame_index"], np.int64),
-        "wrong": np.array([said(error) for error in wrong], str),
+        "wrong": np.array([error.said for error in wrong], str),
     }
     return arrays | {f"truth/{name}": np.array(values, np.float32) for name, values in truth.items()}
 
@@ -148,7 +138,7 @@ def _stretches(arrays: Mapping[str, np.ndarray], records: Records) -> list[Stret
     usual = np.full(int(place.max()) + 1, _LARGEST)  # of each run: its least step
     np.minimum.at(usual, place[1:][same], step[same])
     gaps = same & (step > usual[place[1:]])
-    if gaps.any():
+    if gaps.sum() > arrays["wrong"].size:  # damaged records are told elsewhere
         _log.warning("%s: runs end at %d places where frames are left out of them", records.name, gaps.sum())
     ends = np.flatnonzero(~same | gaps) + 1
     made = []

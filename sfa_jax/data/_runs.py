@@ -16,6 +16,8 @@ class Run:
       name: where it came from (a file, a folder, a world), for messages.
       frame_index: int64 `[time]`, the number of each frame in its file or folder, counted from 0 before any stride.
       truth: known latent variables of the scene, name -> float32 `[time]`; empty where nothing is known.
+      time: float64 `[time]`, seconds of each frame from the start of its file, strictly increasing; None where the file
+        has no times, or none in order.
       held_out: True or False where the source says which images are held out: the whole run is, or is trained on. None:
         the last part of each run is, see `split_run`.
     """
@@ -25,6 +27,7 @@ class Run:
     frame_index: np.ndarray
     truth: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     held_out: bool | None = None
+    time: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -33,4 +36,7 @@ class Run:
         """Every stride-th frame from `start` up to `stop` as a run of their own (views, nothing is copied)."""
         rows = slice(start, stop, stride)
         truth = {name: value[rows] for name, value in self.truth.items()}
-        return dataclasses.replace(self, frames=self.frames[rows], frame_index=self.frame_index[rows], truth=truth)
+        time = None if self.time is None else self.time[rows]
+        return dataclasses.replace(
+            self, frames=self.frames[rows], frame_index=self.frame_index[rows], truth=truth, time=time
+        )

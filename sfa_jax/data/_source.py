@@ -7,9 +7,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
+from sfa_jax._errors import DamagedError
+
 THUMBNAIL_SIZE = 32
 """Side of the square thumbnails that cuts are looked for in."""
 
+
+_THUMBNAIL_FROM = 256  # pixels a side, at most, of a resized frame that its thumbnail is made of
 
 REDUCING_GAP = 2.0
 """A picture that shrinks by more than twice this is first averaged over whole pixels, which is fast, down to it."""
@@ -24,6 +28,7 @@ class Options(NamedTuple):
       stride: frames whose number is a multiple of it are kept.
       greyscale: one channel (ITU-R 601 luma).
       split_cuts: look for hard cuts.
+      white: the least value of white of integers of more than 8 bits; 0 for what each source has by itself.
     """
 
     height: int
@@ -31,6 +36,7 @@ class Options(NamedTuple):
     stride: int
     greyscale: bool
     split_cuts: bool
+    white: float = 0
 
 
 class Picture(NamedTuple):
@@ -41,7 +47,9 @@ class Picture(NamedTuple):
       image: uint8 `[height, width, channel]`, or None where the stride skips it.
       thumbnail: uint8 `[THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3]`, or None when no cuts are looked for.
       truth: what is known of the frame, name -> value, the same names for all frames of a source; or None.
-      begins: whether a run begins with it, as the source says.
+      begins: whether a run begins with it, as the source says; where frames are left out before it, one does anyway.
+      time: seconds from the start of the file, or None where the file has no times.
+      shown: (height, width) at which a player shows it, in pixels of the file; None where nobody does.
     """
 
     number: int
@@ -49,6 +57,21 @@ class Picture(NamedTuple):
     thumbnail: np.ndarray | None
     truth: Mapping[str, float] | None = None
     begins: bool = False
+    time: float | None = None
+    shown: tuple[int, int] | None = None
+
+
+class Note(NamedTuple):
+    """Something that a user should know of a source.
+
+    Attributes:
+      text: a full sentence that names the source, logged as a warning whenever the frames are used, also from the
+        cache; or nothing.
+      white: the value of white of the source's integers of more than 8 bits, or 0.
+    """
+
+    text: str
+    white: float = 0
 
 
 class Estimate(NamedTuple):
@@ -76,8 +99,12 @@ class Source(Protocol):
     def estimate(self, options: Options) -> Estimate:
         """What it will cost, without decoding it."""
 
-    def pictures(self, options: Options) -> Iterator[Picture]:
-        """Its frames in order, read one at a time."""
+    def pictures(self, options: Options) -> Iterator[Picture | DamagedError | Note]:
+        """Its frames in order, read one at a time.
+
+        In the place of a frame that cannot be read comes the error that says why: it is not raised, as who asks for the
+        frames decides (`on_corrupt`). What is raised ends the reading with either choice. Notes may come anywhere.
+        """
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
@@ -118,3 +145,32 @@ def thumbnail(picture: Image.Image) -> np.ndarray:
     """The small RGB picture in which cuts are looked for."""
     small = resize_picture(picture, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
     return np.asarray(small.convert("RGB"))
+
+
+def make_picture(
+    number: int, picture: Image.Image, options: Options, *, time: float | None = None, shown: tuple[int, int]
+) -> Picture:
+    """Makes what the options ask for of an upright 8-bit picture, `RGB`, `RGBX` or `L`; see `Picture` for the rest."""
+    kept, small = number % options.stride == 0, picture
+    if options.height and kept:
+        picture = resize_picture(picture, options.height, options.width)
+        if min(picture.size) >= THUMBNAIL_SIZE and max(picture.size) <= _THUMBNAIL_FROM:
+            small = picture  # which shrinks faster than the whole
+    return Picture(
+        number,
+        frame_pixels(picture, options) if kept else None,
+        thumbnail(small) if options.split_cuts else None,
+        time=time,
+        shown=shown,
+    )
+
+
+def frame_pixels(picture: Image.Image, options: Options) -> np.ndarray:
+    """Gives an upright 8-bit picture, `RGB`, `RGBX` or `L`, in the size and color that the options ask for."""
+    # Channels are converted after the resize, when there is less to convert.
+    if options.height:
+        picture = resize_picture(picture, options.height, options.width)
+    if picture.mode == "L" and options.greyscale:
+        return np.asarray(picture)[..., np.newaxis]
+    frame = np.asarray(picture.convert("RGB"))
+    return luma(frame) if options.greyscale else frame

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sfa_jax._errors import InputError
-from sfa_jax.data._files import pillow_warnings
+from sfa_jax._errors import DamagedError, InputError
+from sfa_jax.data._cache import left_out_note, refused
+from sfa_jax.data._levels import ENOUGH
+from sfa_jax.data._pictures import pillow_warnings
 from sfa_jax.data._record_frames import RecordFrames
-from sfa_jax.data._record_index import Stretch, find_stretches, tell_left_out
+from sfa_jax.data._record_index import Stretches, find_stretches
 from sfa_jax.data._runs import Run
-from sfa_jax.data._source import Estimate, Options, Picture
+from sfa_jax.data._source import Estimate, Note, Options, Picture
 from sfa_jax.data._tfds_features import Layout, describe, find_layout, find_leaves, frame_shape, is_image, listed
 from sfa_jax.data._tfds_open import (
     PREFIX,
@@ -30,7 +32,7 @@ from sfa_jax.data._tfds_open import (
     opening,
     parse,
 )
-from sfa_jax.data._tfds_records import DamagedRecordError, Records, sentence
+from sfa_jax.data._tfds_records import Records, sentence
 
 _log = logging.getLogger("sfa_jax")
 _CHUNK = 256  # records read at once, and decoded by threads
@@ -48,7 +50,7 @@ class TfdsSplit:
       split: name or slice of a split, such as `train[:90%]`.
       held_out: whether its runs are held out, as in `Run`.
       layout: which feature holds what.
-      skip: leave out damaged records instead of refusing them.
+      on_corrupt: as of `load`.
       root: of the cache, where the places of frames are kept.
 
     Raises:
@@ -56,12 +58,12 @@ class TfdsSplit:
     """
 
     def __init__(
-        self, builder: Any, split: str, held_out: bool | None, layout: Layout, skip: bool, root: pathlib.Path
+        self, builder: Any, split: str, held_out: bool | None, layout: Layout, on_corrupt: str, root: pathlib.Path
     ) -> None:
         tfds = import_tfds()
         self.name = f"{PREFIX}{builder.info.full_name} {split}"
         self.held_out = held_out
-        self._split, self._layout, self._skip, self._root = split, layout, skip, root
+        self._split, self._layout, self._on_corrupt, self._root = split, layout, on_corrupt, root
         try:
             n_examples = builder.info.splits[split].num_examples
         except (ValueError, KeyError) as error:
@@ -78,7 +80,7 @@ class TfdsSplit:
             self.files = builder.info.splits[split].file_instructions  # now those of array_record
         check_shards(self.name, self.files)
         self._records = Records(self.name, source, layout, [(os.fspath(x.filename), x.take) for x in self.files])
-        self._stretches: list[Stretch] | None = None
+        self._stretches: Stretches | None = None
 
     def signature(self) -> list[list[object]]:
         paths = sorted({os.fspath(file.filename) for file in self.files})
@@ -88,7 +90,7 @@ class TfdsSplit:
             raise InputError(f"{self.name}: {error.filename} cannot be read ({error.strerror}); {PREPARE}") from error
         truth = [[name, leaf.name, place] for name, (leaf, place) in self._layout.truth.items()]
         order = [leaf and leaf.name for leaf in (self._layout.run, self._layout.frame_index)]
-        what: list[object] = [self._split, len(self._records), self._layout.frames.name, order, truth, self._skip]
+        what: list[object] = [self._split, len(self._records), self._layout.frames.name, order, truth]
         return [what, *([path, stat.st_size, stat.st_mtime_ns] for path, stat in zip(paths, stats, strict=True))]
 
     def estimate(self, options: Options) -> Estimate:
@@ -96,8 +98,8 @@ class TfdsSplit:
         channels = 1 if options.greyscale else frame_shape(self._layout.frames)[2]
         n_frames = len(self._records)
         if self._layout.clip:
-            found = self._records.readable([0])
-            for record in found.records:
+            ((_, record),) = self._records.readable([0])
+            if not isinstance(record, DamagedError):
                 n_frames *= len(self._records.frames(0, self._records.parse(0, record)))
         return Estimate(-(-n_frames // options.stride), height * width * channels, exact=not self._layout.clip)
 
@@ -117,14 +119,17 @@ class TfdsSplit:
     def record_frames(self) -> RecordFrames:
         """All frames in the order of the runs, none of them read yet; `runs` tells where each run ends."""
         height, width, channels = frame_shape(self._layout.frames)
-        numbers = [stretch.numbers for stretch in self._find_stretches()]
+        found = self._find_stretches()
+        if found.wrong:
+            _log.warning("%s", left_out_note(self.name, found.wrong, len(self._records) - len(found.wrong)))
+        numbers = [stretch.numbers for stretch in found.good]
         every = np.concatenate(numbers) if numbers else np.zeros(0, np.int64)
         return RecordFrames(self._records, every, (height or 0, width or 0, channels))
 
     def runs(self, frames: Any, stride: int) -> list[Run]:
         """The runs of `record_frames`, those frames whose index is a multiple of the stride."""
         runs, first, n_dropped = [], 0, 0
-        for stretch in self._find_stretches():
+        for stretch in self._find_stretches().good:
             whole = Run(
                 frames[first : first + len(stretch.numbers)],
                 f"{self.name} (run {stretch.name})" if stretch.name else self.name,
@@ -144,36 +149,35 @@ class TfdsSplit:
 
     def run_names(self) -> set[str]:
         """The runs that its examples name; none where they are runs, or single images, themselves."""
-        return {stretch.name for stretch in self._find_stretches()} if self._layout.run else set()
+        return {stretch.name for stretch in self._find_stretches().good} if self._layout.run else set()
 
-    def pictures(self, options: Options) -> Iterator[Picture]:
-        """The frames, decoded; damaged records are refused, or left out, told and counted."""
-        wrong: list[InputError] = []
-        jobs = self._clips(options, wrong) if self._layout.clip else self._images(options, wrong)
-        broken = False
+    def pictures(self, options: Options) -> Iterator[Picture | DamagedError | Note]:
+        """The frames, decoded."""
+        jobs = self._clips(options) if self._layout.clip else self._images(options)
         with concurrent.futures.ThreadPoolExecutor() as pool:
             for part in jobs:
                 with pillow_warnings():
                     frames = list(pool.map(functools.partial(self._frame, options), part))
-                for job, frame in zip(part, frames, strict=True):
-                    if isinstance(frame, DamagedRecordError):
-                        self._refuse_or_note(frame, wrong)
-                        broken = True
-                        continue
-                    yield Picture(job.number, frame, None, job.truth, job.begins or broken)
-                    broken = False
-        tell_left_out(self.name, wrong)
+                yield from frames
+        deep = self._records.deep
+        if deep.dtype.kind == "u" and 0 < deep.high < ENOUGH:
+            yield Note(
+                f"{self.name}: its 16-bit images have no value above {deep.high:g}, and are nearly black as 65535 is "
+                "white: scale them and write the set again"
+            )
 
-    def _images(self, options: Options, wrong: list[InputError]) -> Iterator[list["_Job"]]:
+    def _images(self, options: Options) -> Iterator[list["_Job | DamagedError"]]:
         """What is to be decoded of examples that are one frame each."""
         frames = [self._layout.frames.name]
         if self._layout.run is not None:
-            for stretch in self._find_stretches():
+            stretches = self._find_stretches()
+            yield [*stretches.wrong]
+            for stretch in stretches.good:
                 rows = _every(stretch.frame_index, options.stride)
                 for start in range(0, len(rows), _CHUNK):
                     part = rows[start : start + _CHUNK]
                     records = self._records.read(stretch.numbers[part.start : part.stop : part.step])
-                    jobs = []
+                    jobs: list[_Job | DamagedError] = []
                     for row, record in zip(part, records, strict=True):
                         number, index = int(stretch.numbers[row]), int(stretch.frame_index[row])
                         (value,) = self._records.frames(number, self._records.parse(number, record, frames))
@@ -181,35 +185,33 @@ class TfdsSplit:
                         jobs.append(_Job(number, index, value, truth, row == rows.start))
                     yield jobs
             return
-        numbers, expected = range(0, len(self._records), options.stride), 0
+        numbers = range(0, len(self._records), options.stride)
         for start in range(0, len(numbers), _CHUNK):
-            found, jobs = self._records.readable(numbers[start : start + _CHUNK]), []
-            for said in found.wrong:
-                self._refuse_or_note(said, wrong)
-            for number, record in zip(found.numbers, found.records, strict=True):
+            jobs = []
+            for number, content in self._records.readable(numbers[start : start + _CHUNK]):
+                if isinstance(content, DamagedError):
+                    jobs.append(content)
+                    continue
                 try:
-                    values = self._records.parse(number, record)
+                    values = self._records.parse(number, content)
                     (value,) = self._records.frames(number, values)
                     truth = {name: float(known[0]) for name, known in self._records.truth(number, values, 1).items()}
-                except DamagedRecordError as error:
-                    self._refuse_or_note(error, wrong)
-                    continue
-                jobs.append(_Job(number, number, value, truth, number != expected))
-                expected = number + options.stride
+                except DamagedError as error:
+                    jobs.append(error)
+                else:
+                    jobs.append(_Job(number, number, value, truth, False))
             yield jobs
 
-    def _clips(self, options: Options, wrong: list[InputError]) -> Iterator[list["_Job"]]:
+    def _clips(self, options: Options) -> Iterator[list["_Job | DamagedError"]]:
         """What is to be decoded of examples that are a run each."""
         for number in range(len(self._records)):
-            found = self._records.readable([number])
             try:
-                if found.wrong:
-                    raise found.wrong[0]
-                values = self._records.parse(number, found.records[0])
+                (record,) = self._records.read([number])
+                values = self._records.parse(number, record)
                 frames = self._records.frames(number, values)
                 truth = self._records.truth(number, values, len(frames))
-            except DamagedRecordError as error:
-                self._refuse_or_note(error, wrong)
+            except DamagedError as error:
+                yield [DamagedError(error.said, error.repair, n_frames=None)]
                 continue
             rows = range(0, len(frames), options.stride)
             for start in range(0, len(rows), _CHUNK):
@@ -218,20 +220,20 @@ class TfdsSplit:
                     for row in rows[start : start + _CHUNK]
                 ]
 
-    def _frame(self, options: Options, job: "_Job") -> np.ndarray | DamagedRecordError:
+    def _frame(self, options: Options, job: "_Job | DamagedError") -> Picture | DamagedError:
+        if isinstance(job, DamagedError):
+            return job
         try:
-            return self._records.picture(job.record, job.value, options)
-        except DamagedRecordError as error:
+            frame = self._records.picture(job.record, job.value, options)
+        except DamagedError as error:
             return error
+        return Picture(job.number, frame, None, job.truth, job.begins)
 
-    def _refuse_or_note(self, error: DamagedRecordError, wrong: list[InputError]) -> None:
-        if not self._skip:
-            raise error
-        wrong.append(error)
-
-    def _find_stretches(self) -> list[Stretch]:
+    def _find_stretches(self) -> Stretches:
         if self._stretches is None:
-            self._stretches = find_stretches(self._records, self.signature(), self._root, skip=self._skip)
+            self._stretches = find_stretches(self._records, self.signature(), self._root)
+        if self._stretches.wrong and self._on_corrupt == "raise":
+            raise refused(self._stretches.wrong[0])
         return self._stretches
 
     def _frame_size(self, options: Options) -> tuple[int, int]:
@@ -255,14 +257,14 @@ class _Job(NamedTuple):
     begins: bool
 
 
-def tfds_splits(path: str, options: TfdsOptions, *, skip: bool, root: pathlib.Path) -> list[TfdsSplit]:
+def tfds_splits(path: str, options: TfdsOptions, *, on_corrupt: str, root: pathlib.Path) -> list[TfdsSplit]:
     """The split that is trained on, and the one that is held out.
 
     Args:
       path: `NAME` or `DIRECTORY`, perhaps after `tfds:`, then perhaps `?` and options joined by `&`, which go before
         those of `options`.
       options: names and splits.
-      skip: leave out damaged records instead of refusing them.
+      on_corrupt: as of `load`.
       root: of the cache.
 
     Returns:
@@ -287,10 +289,10 @@ def tfds_splits(path: str, options: TfdsOptions, *, skip: bool, root: pathlib.Pa
     videos = layout.clip or layout.run is not None
     split, held_out = choose_splits(list(builder.info.splits), options, about, videos=videos)
     if held_out is None:
-        return [TfdsSplit(builder, split, None, layout, skip, root)]
-    found = [TfdsSplit(builder, split, False, layout, skip, root)]
+        return [TfdsSplit(builder, split, None, layout, on_corrupt, root)]
+    found = [TfdsSplit(builder, split, False, layout, on_corrupt, root)]
     if held_out:
-        found.append(TfdsSplit(builder, held_out, True, layout, skip, root))
+        found.append(TfdsSplit(builder, held_out, True, layout, on_corrupt, root))
         check_apart(*found)
         shared = found[0].run_names() & found[1].run_names()
         if shared:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sfa_jax._errors import InputError
+from sfa_jax._errors import InputError, is_mistake
 from sfa_jax.data._tfds_features import Wanted
 from sfa_jax.data._tfds_records import sentence
 
@@ -123,6 +123,8 @@ def open_set(name: str, data_dir: str) -> tuple[Any, list[str]]:
                 name, data_dir=os.path.expanduser(data_dir) if data_dir else None
             )
         except Exception as error:  # what it raises on odd names and damaged files is not documented
+            if is_mistake(error):
+                raise
             raise InputError(
                 f"{PREFIX}{name}: no prepared data set of that name in {where} ({sentence(error)}); give its place by "
                 f"?data_dir=... or data.tfds.data_dir, or {PREPARE}"
@@ -187,7 +189,9 @@ def check_shards(name: str, files: Sequence[Any]) -> None:
             reader = module.ArrayRecordReader(path)
             found = reader.num_records()
             reader.close()
-        except Exception:  # what is wrong with it is told when it is read, or left out
+        except Exception as error:  # what is wrong with it is told when it is read, or left out
+            if is_mistake(error):
+                raise
             continue
         if found != file.examples_in_shard:
             raise InputError(
@@ -204,6 +208,8 @@ def opening(name: str) -> Iterator[None]:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # array_record knows RuntimeError alone, TFDS a dozen kinds
+        if is_mistake(error):
+            raise
         raise InputError(f"{name} cannot be opened ({sentence(error)}); copy the set again, or {PREPARE}") from error
 
 

@@ -5,42 +5,20 @@ import importlib
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from sfa_jax._errors import InputError
-from sfa_jax.data._arrays import eight_bits, sized
-from sfa_jax.data._files import decode_picture
+from sfa_jax._errors import DamagedError, InputError, is_mistake
+from sfa_jax.data._arrays import sized, tensor_bytes
+from sfa_jax.data._levels import ValueRange
+from sfa_jax.data._pictures import decode_picture
 from sfa_jax.data._source import REDUCING_GAP, Options, crop_picture, luma, resize_picture
 from sfa_jax.data._tfds_features import Layout, Leaf, frame_shape, is_image
 
 _PARSER = "tensorflow_datasets.core.example_parser"
-_REPAIR = "copy or write the set again, or set data.on_corrupt=skip to leave such records out"
-
-
-class DamagedRecordError(InputError):
-    """A record, or an image in it, that cannot be read.
-
-    Attributes:
-      said: what is wrong with it, without what to do.
-    """
-
-    def __init__(self, said: str) -> None:
-        super().__init__(f"{said}; {_REPAIR}")
-        self.said = said
-
-    def __reduce__(self) -> tuple[Any, ...]:  # its argument is not its message
-        return DamagedRecordError, (self.said,)
-
-
-class Readable(NamedTuple):
-    """Numbers and contents of the records that could be read, and an error for each of the others."""
-
-    numbers: list[int]
-    records: list[bytes]
-    wrong: list[DamagedRecordError]
+REPAIR = "copy or write the set again"
 
 
 class Records:
@@ -55,6 +33,7 @@ class Records:
 
     def __init__(self, name: str, source: Any, layout: Layout, files: Sequence[tuple[str, int]]) -> None:
         self.name, self.layout, self._source = name, layout, source
+        self.deep = ValueRange()  # of images of more than 8 bits that were decoded
         self._files = [name for name, _ in files]
         self._ends = np.cumsum([count for _, count in files])
         self._parsers: dict[tuple[str, ...], Any] = {}
@@ -63,34 +42,33 @@ class Records:
         return len(self._source)
 
     def read(self, numbers: Sequence[int] | np.ndarray) -> list[bytes]:
-        """The records of some numbers, not parsed.
+        """Reads the records of some numbers, not parsed.
 
         Raises:
-          DamagedRecordError: one cannot be read; it is named.
+          DamagedError: one cannot be read; it is named.
         """
-        found = self.readable(numbers)
-        if found.wrong:
-            raise found.wrong[0]
-        return found.records
+        found = list[bytes]()
+        for _, record in self.readable(numbers):
+            if isinstance(record, DamagedError):
+                raise record
+            found.append(record)
+        return found
 
-    def readable(self, numbers: Sequence[int] | np.ndarray) -> Readable:
-        """As `read`, with what cannot be read apart."""
+    def readable(self, numbers: Sequence[int] | np.ndarray) -> list[tuple[int, bytes | DamagedError]]:
+        """Reads records as `read`, each with its number; in the place of one that cannot be read is its error."""
         wanted = [int(number) for number in numbers]
         try:
             found = [self._source[wanted[0]]] if len(wanted) == 1 else list(self._source.__getitems__(wanted))
-            return Readable(wanted, found, [])
+            return list(zip(wanted, found, strict=True))
         except MemoryError:
             raise
         except Exception as error:
+            if is_mistake(error):
+                raise
             if len(wanted) == 1:  # array_record knows RuntimeError alone, TFDS a dozen kinds
                 said = f"{self.where(wanted[0])} cannot be read ({sentence(error)})"
-                return Readable([], [], [DamagedRecordError(said)])
-        apart = Readable([], [], [])
-        for one in map(self.readable, ([number] for number in wanted)):
-            apart.numbers.extend(one.numbers)
-            apart.records.extend(one.records)
-            apart.wrong.extend(one.wrong)
-        return apart
+                return [(wanted[0], DamagedError(said, REPAIR))]
+        return [one for number in wanted for one in self.readable([number])]
 
     def where(self, number: int) -> str:
         """What messages call a record: its number in the split, and the file that holds it."""
@@ -107,7 +85,7 @@ class Records:
           names: of the features that are wanted; all of the layout by default.
 
         Raises:
-          DamagedRecordError: the record is damaged or lacks a feature.
+          DamagedError: the record is damaged or lacks a feature.
         """
         leaves = self.layout.leaves()
         wanted = tuple(leaves) if names is None else tuple(names)
@@ -135,7 +113,7 @@ class Records:
         """What is known of each frame of a parsed record: name -> float32 `[n_frames]`.
 
         Raises:
-          DamagedRecordError: a feature has not one value for each frame, or it cannot be decoded.
+          DamagedError: a feature has not one value for each frame, or it cannot be decoded.
         """
         known = {}
         for name, (leaf, place) in self.layout.truth.items():
@@ -171,23 +149,20 @@ class Records:
         """
         name, leaf = self.where(number), self.layout.frames
         if not isinstance(value, bytes) and not _is_single(self.layout):
-            return sized(eight_bits(_with_channel(value)[None], number, name)[0], options)
+            return sized(tensor_bytes(_with_channel(value), name), options)
         height, width = options.height, options.width
         if isinstance(value, bytes):
             # A JPEG is decoded at a fraction of its size where that is still twice what is needed.
             smallest = (round(REDUCING_GAP * height), round(REDUCING_GAP * width)) if height else None
-            try:
-                picture, size = decode_picture(io.BytesIO(value), name, smallest, _REPAIR)
-            except InputError as error:
-                raise DamagedRecordError(str(error).removesuffix(f": {_REPAIR}")) from error
+            picture, size = decode_picture(io.BytesIO(value), name, smallest, REPAIR, self.deep)
             expected = frame_shape(leaf)[1::-1]  # EXIF may have turned it
             if not any(
                 all(told in (None, side) for told, side in zip(expected, sides, strict=True))
                 for sides in (size, size[::-1])
             ):
-                raise DamagedRecordError(f"{name} is an image of {size[0]}x{size[1]}, its feature is {leaf}")
+                raise DamagedError(f"{name} is an image of {size[0]}x{size[1]}, its feature is {leaf}", REPAIR)
         else:
-            frame = eight_bits(_with_channel(value)[None], number, name)[0]
+            frame = tensor_bytes(_with_channel(value), name)
             picture = Image.fromarray(frame if frame.shape[2] == 3 else frame[..., 0])
         channels = frame_shape(leaf)[2]
         picture = picture.convert("L" if channels == 1 else "RGB")
@@ -204,8 +179,10 @@ class Records:
         except (InputError, MemoryError):
             raise
         except Exception as error:  # array_record knows RuntimeError alone, TFDS a dozen kinds
+            if is_mistake(error):
+                raise
             part = f" [{leaf.name}]" if leaf else ""
-            raise DamagedRecordError(f"{self.where(number)}{part} cannot be read ({sentence(error)})") from error
+            raise DamagedError(f"{self.where(number)}{part} cannot be read ({sentence(error)})", REPAIR) from error
 
 
 def sentence(error: Exception) -> str:

@@ -1,50 +1,47 @@
-"""Video files, decoded with PyAV in decode order, one frame at a time.
+"""Video files and animations, decoded with PyAV in decode order, one frame at a time.
 
-Headers are not trusted: the number of frames is what decodes. But a file that breaks midway is refused, never silently
-shortened, and so is one in which the decoder meets any error. Two kinds of damage cannot be seen: wrong bits that still
-decode to some picture, and a stream without a header of its length that just stops, as a broadcast may.
+What decodes is read; what FFmpeg refuses or marks as damaged is left out and counted. Headers are not trusted: the
+number of frames is what decodes, and where the header promises much more time, a warning says so.
+
+Damage that nobody notices: wrong bits that still decode to some picture, as in VP8, VP9, HEVC, WMV, JPEG, Huffyuv, raw
+and old FFV1 video, which have no checksums; a file without a length in its header that just stops between two frames,
+as MPEG transport and program streams, Y4M and GIF may; packets that are missing, of which only a jump of the times is
+told; a GIF whose rest is skipped behind a damaged part.
 """
 
-import logging
 import os
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-
-from sfa_jax._errors import InputError
-from sfa_jax.data._containers import find_missing, is_gif
-from sfa_jax.data._ffv1 import SliceChecker
+from sfa_jax._errors import DamagedError, InputError
+from sfa_jax.data._decoding import REPAIR, Decoder
+from sfa_jax.data._frame_times import FrameTimes
 from sfa_jax.data._limits import MAX_FRAME_PIXELS, check_frame_pixels
-from sfa_jax.data._source import THUMBNAIL_SIZE, Estimate, Options, Picture, luma, thumbnail
+from sfa_jax.data._source import Estimate, Note, Options, Picture, make_picture
+from sfa_jax.data._video_colors import FrameConverter
 
 if TYPE_CHECKING:
     import av
 
-logger = logging.getLogger("sfa_jax")
-
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv"}
-    | {".ogv", ".ogg", ".3gp", ".gif", ".y4m", ".h264", ".264", ".hevc", ".265", ".mjpeg", ".mjpg", ".vob", ".divx"}
+    | {".ogv", ".ogg", ".3gp", ".gif", ".y4m", ".h264", ".264", ".hevc", ".265", ".mjpeg", ".mjpg", ".vob"}
+    | {".divx", ".mxf", ".ivf", ".nut", ".obu", ".mpe", ".m2v", ".mpv", ".dv", ".f4v"}
 )
 # A text that names other files, which FFmpeg would read and whose change nobody would notice, is not among these.
 _FORMATS = (
     "mov,avi,matroska,mpeg,mpegts,mpegvideo,asf,flv,ogg,gif,apng,yuv4mpegpipe,h261,h263,h264,hevc,vvc,evc,av1,obu,ivf,"
     "mjpeg,mpjpeg,smjpeg,m4v,nut,mxf,rm,dv,wtv,swf,gxf,nsv,vc1,dirac,cavsvideo"
 )
-# By itself a decoder covers up many errors that it sees: wrong checksums, and pictures of which a part is lost.
-_DECODER = {"err_detect": "crccheck+explode", "max_pixels": str(MAX_FRAME_PIXELS)}
-# Recordings of variable rate pause legitimately; where a damaged Matroska file skips a part, it looks the same.
-_GAP_SECONDS = 2.0
-_REPAIR = "re-encode it, for instance with `ffmpeg -i in -c:v libx264 out.mp4`, and check what is left of it"
-# Thumbnails are made from the resized frame where it is between these sides, else straight from the decoded one.
-_THUMBNAIL_FROM = THUMBNAIL_SIZE, 256
+_DECODER = {"err_detect": "crccheck", "max_pixels": str(MAX_FRAME_PIXELS)}
+# FFmpeg's own decoders of these do not see the transparency that lies beside the colors.
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+_SHORT = 0.9  # of the time that the header promises
 
 
 class VideoFile:
-    """The frames of one video file."""
+    """The frames of one video file, GIF or animated PNG."""
 
     def __init__(self, path: str) -> None:
         self.name = path
@@ -55,193 +52,116 @@ class VideoFile:
 
     def estimate(self, options: Options) -> Estimate:
         with self._open() as container:
-            stream = self._stream(container)
-            seconds = _duration(stream) or float(container.duration or 0) / 1e6
-            n_frames = stream.frames or round(seconds * float(stream.average_rate or 25))
+            stream = self._streams(container)[0]
+            n_frames = stream.frames or round(_seconds(container, stream) * float(stream.average_rate or 25))
             height, width = options.height or stream.height, options.width or stream.width
             channels = 1 if options.greyscale else 3
             return Estimate(-(-n_frames // options.stride), height * width * channels, exact=False)
 
-    def pictures(self, options: Options) -> Iterator[Picture]:
-        scaler = _Scaler(self.name, options)
-        for number, frame in enumerate(self._decoded()):
-            try:
-                picture = scaler.picture(number, frame)
-            except InputError:
-                raise
-            except Exception as error:
-                raise self._damaged(number, f"its pixels cannot be read: {_reason(error)}") from error
-            yield picture
-
-    def _decoded(self) -> Iterator["av.VideoFrame"]:
-        n_packets, n_good = yield from self._frames("AUTO")
-        if n_packets > n_good:
-            # PyAV keeps an error to itself that comes after a frame in one call, as with several threads at the end. A
-            # decoder of one thread, slow as it is, tells of each. Packets without a frame are no error in some codecs.
-            n_packets, n_good = _finish(self._frames("NONE"))
-            if n_packets > 2 * n_good:  # two fields of a frame may be a packet each
-                raise self._damaged(n_good, f"of {n_packets} packets only {n_good} give a frame")
-
-    def _frames(self, thread_type: str) -> Generator["av.VideoFrame", None, tuple[int, int]]:
-        """The frames, and at the end how many packets there were, and frames."""
-        n_packets, n_good, end, read_to = 0, 0, 0.0, 0
+    def pictures(self, options: Options) -> Iterator[Picture | DamagedError | Note]:
         with self._open() as container:
-            stream = self._stream(container)
-            try:
-                stream.codec_context.options = _DECODER
-                stream.thread_type = thread_type
-                checksums = SliceChecker() if _has_checksums(stream.codec_context) else None
-                for packet in container.demux(stream):
-                    if packet.is_corrupt or (checksums and packet.size and checksums.is_damaged(bytes(packet))):
-                        raise self._damaged(n_good, "a packet is damaged")
-                    if packet.size:
-                        n_packets += not packet.is_discard
-                        read_to = packet.size + (packet.pos or 0)
-                    for frame in packet.decode():
-                        if frame.is_corrupt:
-                            raise self._damaged(n_good, "the frame is damaged")
-                        time = end if frame.time is None else frame.time
-                        if n_good and time > end + _GAP_SECONDS and thread_type == "AUTO":  # is said once
-                            logger.warning(
-                                "%s has no frames from %.2f to %.2f s (before frame %d)", self.name, end, time, n_good
-                            )
-                        end = max(end, time)
-                        n_good += 1
-                        yield frame
-            except InputError:
-                raise
-            except Exception as error:  # FFmpegError; what else PyAV raises on damaged files is not documented
-                raise self._damaged(n_good, _reason(error)) from error
-            if container.format.name == "yuv4mpegpipe" and read_to != os.path.getsize(self.name):
-                raise self._damaged(n_good, "it ends within the frame")
-            # Where a container loses its way after damage it just ends; only the time then tells.
-            seconds = _duration(stream)
-            if container.format.name == "flv" and container.duration:  # that of others may be a guess
-                seconds = container.duration / 1e6
-            end -= float((stream.start_time or 0) * (stream.time_base or 0))
-            if n_good and end < 0.9 * seconds - 1.0 / float(stream.average_rate or 25):
-                raise self._damaged(n_good, f"the frames end at {end:.2f} s, the header says {seconds:.2f} s")
-        if not n_good:
-            raise InputError(f"{self.name} has no frame that can be decoded; {_REPAIR}")
-        return n_packets, n_good
-
-    def _damaged(self, number: int, reason: str) -> InputError:
-        large = "" if number else f", or its frames have more than the {MAX_FRAME_PIXELS} pixels that are read at most"
-        return InputError(f"{self.name} is damaged at frame {number} ({reason}){large}; {_REPAIR}")
+            stream, *others = self._streams(container)
+            if others:
+                yield Note(f"{self.name} has {1 + len(others)} video streams; the first is read")
+            converter = FrameConverter(self.name, stream)
+            unit = float(stream.time_base or 0)
+            start, end = (stream.start_time or 0) * unit, 0.0
+            times = FrameTimes(self.name, unit)
+            decoder = Decoder(self.name, container, stream, _codec(stream))
+            for frame in decoder.frames():
+                if isinstance(frame, (DamagedError, Note)):
+                    times.interrupt()
+                    yield frame
+                    continue
+                number = decoder.number - 1
+                time = times.add(None if frame.pts is None else float(frame.pts * unit - start), number)
+                end = max(end, (time or 0.0) + (frame.duration or 0) * unit)
+                if number % options.stride and not options.split_cuts:
+                    yield Picture(number, None, None)
+                    continue
+                try:
+                    picture, shown = converter.convert(frame, number)
+                except _import_av().error.FFmpegError as error:
+                    yield DamagedError(
+                        f"{self.name}: the pixels of frame {number}, {frame.format.name}, cannot be converted "
+                        f"({error.strerror})",
+                        REPAIR,
+                    )
+                    continue
+                yield make_picture(number, picture, options, time=time, shown=shown)
+            if not decoder.number:
+                raise DamagedError(f"{self.name} has no frame that can be decoded", REPAIR)
+            seconds = _promised(container, stream)
+            if 0 < end < _SHORT * seconds - 1 / float(stream.average_rate or 25):
+                yield Note(
+                    f"{self.name}: the frames end at {end:.2f} s, the header says {seconds:.2f} s: it was cut off, "
+                    "or its last frame is held"
+                )
+        yield from converter.notes()
+        yield from times.notes()
 
     def _open(self) -> "av.container.InputContainer":
         av = _import_av()
+        options: dict[str, Any] = {
+            "options": {"format_whitelist": _FORMATS, "protocol_whitelist": "file", "max_pixels": str(MAX_FRAME_PIXELS)}
+        }
+        path = os.path.abspath(self.name)
         try:
-            missing = find_missing(self.name)
-        except OSError as error:
-            raise InputError(f"{self.name} cannot be read ({_reason(error)}); give another file") from error
-        if missing:
-            raise InputError(
-                f"{self.name} ends early: {missing}, so it was not copied or recorded to its end; copy it again, or "
-                f"{_REPAIR}"
-            )
-        try:
-            container = av.open(
-                os.path.abspath(self.name),
-                options={"format_whitelist": _FORMATS, "protocol_whitelist": "file", **_DECODER},
-                metadata_errors="replace",
-            )
-        except Exception as error:  # FFmpegError; what else PyAV raises on damaged files is not documented
-            raise InputError(
-                f"{self.name} cannot be opened as a video ({_reason(error)}): it is no video, not a whole one, or one "
-                f"of frames above {MAX_FRAME_PIXELS} pixels; give another file, or {_REPAIR}"
+            try:
+                return av.open(path, **options)
+            except UnicodeDecodeError:  # of a title; PyAV 19 replaces such letters by itself
+                return av.open(path, **options, metadata_errors="replace")
+        except (av.error.FFmpegError, OSError) as error:
+            raise DamagedError(
+                f"{self.name} cannot be opened as a video ({error.strerror or error}): it is no video, not a whole "
+                f"one, or one of frames above {MAX_FRAME_PIXELS} pixels",
+                f"give another file, or {REPAIR}",
             ) from error
-        if container.format.name == "gif" and not is_gif(self.name):  # FFmpeg looks on for one behind what is lost
-            raise InputError(f"{self.name} does not begin as a GIF; copy it again, or {_REPAIR}")
-        return container
 
-    def _stream(self, container: Any) -> Any:
+    def _streams(self, container: Any) -> list[Any]:
+        """Finds the video streams, of which the first is read; pictures of a cover are none."""
         cover = _import_av().stream.Disposition.attached_pic
         streams = [stream for stream in container.streams.video if not stream.disposition & cover]
         if not streams:
-            raise InputError(f"{self.name} has no video stream (only sound or pictures); give a video file")
-        stream = streams[0]
-        if stream.codec_context is None:
-            raise InputError(f"{self.name} is coded in a way that PyAV cannot decode; {_REPAIR}")
-        check_frame_pixels(self.name, stream.height, stream.width)
-        return stream
+            raise DamagedError(f"{self.name} has no video stream (only sound or pictures)", "give a video file")
+        if streams[0].codec_context is None:
+            raise DamagedError(f"{self.name} is coded in a way that PyAV cannot decode", REPAIR)
+        check_frame_pixels(self.name, streams[0].height, streams[0].width)
+        return streams
 
 
-class _Scaler:
-    """Turns decoded frames into pictures; each of its reformatters keeps one scaling context for the whole file."""
-
-    def __init__(self, name: str, options: Options) -> None:
-        av = _import_av()
-        self._name, self._options = name, options
-        self._frames, self._thumbnails = (av.video.reformatter.VideoReformatter() for _ in range(2))
-        self._size: tuple[int, int] | None = None
-
-    def picture(self, number: int, frame: "av.VideoFrame") -> Picture:
-        options = self._options
-        upright = (frame.width, frame.height) if _turns(frame) % 2 else (frame.height, frame.width)
-        size = (options.height, options.width) if options.height else upright
-        if self._size not in (None, size):
-            raise InputError(
-                f"{self._name}: frame {number} is {size[1]}x{size[0]} pixels, the frames before it are "
-                f"{self._size[1]}x{self._size[0]}; set image_size to resize all of them"
-            )
-        self._size = size
-        low, high = _THUMBNAIL_FROM
-        small_enough = low <= min(size) and max(size) <= high
-        kept = number % options.stride == 0
-        image = None
-        if kept or (options.split_cuts and small_enough):
-            image = _pixels(self._frames, frame, *size)
-        small = None
-        if options.split_cuts:
-            if image is not None and small_enough:
-                small = image
-            else:
-                small = _pixels(self._thumbnails, frame, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
-            small = thumbnail(Image.fromarray(small))
-        if image is None or not kept:
-            return Picture(number, None, small)
-        return Picture(number, luma(image) if options.greyscale else image, small)
+def _codec(stream: Any) -> Any:
+    """Makes the context that decodes a stream."""
+    codec = stream.codec_context
+    metadata = {key.lower(): value for key, value in stream.metadata.items()}
+    if metadata.get("alpha_mode") == "1" and codec.name in _WITH_ALPHA:
+        codec = _import_av().CodecContext.create(_WITH_ALPHA[codec.name], "r")
+        codec.extradata = stream.codec_context.extradata
+    codec.options = _DECODER
+    codec.copy_opaque = True
+    codec.thread_type = "SLICE"  # several frames at once would mix up which of them an error is about
+    return codec
 
 
-def _pixels(reformatter: Any, frame: "av.VideoFrame", height: int, width: int) -> np.ndarray:
-    """RGB uint8 `[height, width, 3]`, area-averaged, upright."""
-    turns = _turns(frame)
-    if turns % 2:
-        height, width = width, height
-    scaled = reformatter.reformat(frame, width=width, height=height, format="rgb24", interpolation="AREA")
-    return np.ascontiguousarray(np.rot90(scaled.to_ndarray(), turns)) if turns else scaled.to_ndarray()
-
-
-def _turns(frame: "av.VideoFrame") -> int:
-    """Quarter turns to the left that the file asks for, as telephones write it."""
-    return round(frame.rotation / 90) % 4
-
-
-def _duration(stream: Any) -> float:
-    """Seconds that the stream's own header gives it; 0 where it says nothing."""
+def _seconds(container: Any, stream: Any) -> float:
+    """Reads the seconds that the header gives a stream; 0 where it says nothing."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
     # Matroska writes 00:00:04.000000000
     found = re.fullmatch(r"(\d{1,9}):(\d{1,9}):(\d{1,9}(?:\.\d*)?)", stream.metadata.get("DURATION", ""), re.ASCII)
-    return 3600 * float(found[1]) + 60 * float(found[2]) + float(found[3]) if found else 0.0
+    if found:
+        return 3600 * float(found[1]) + 60 * float(found[2]) + float(found[3])
+    return float(container.duration or 0) / 1e6
 
 
-def _finish(frames: Generator[Any, None, tuple[int, int]]) -> tuple[int, int]:
-    """Runs through frames and keeps none of them, but what is told at their end."""
-    while True:
-        try:
-            next(frames)
-        except StopIteration as stopped:
-            return stopped.value
-
-
-def _has_checksums(codec: Any) -> bool:
-    return codec.name == "ffv1" and bool(codec.extradata)  # which version 3 brought, with the checksums
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+def _promised(container: Any, stream: Any) -> float:
+    """Reads the seconds that frames should last; 0 where nobody knows."""
+    seconds = _seconds(container, stream)
+    if container.format.name != "avi" or not stream.average_rate:
+        return seconds
+    # AVI counts the time in which a frame is held as frames; where the index at its end is lost, FFmpeg counts again.
+    counted = stream.frames / float(stream.average_rate)
+    return counted if seconds < _SHORT * counted else 0.0
 
 
 def _import_av() -> Any:
@@ -249,5 +169,7 @@ def _import_av() -> Any:
         import av
         import av.video.reformatter
     except ImportError as error:
-        raise InputError("video files need PyAV; install it with `pip install 'sfa_jax[video]'`") from error
+        raise InputError(
+            f"video files and animations need PyAV ({error}); install it with `pip install 'sfa_jax[video]'`"
+        ) from error
     return av

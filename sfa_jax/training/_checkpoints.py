@@ -107,7 +107,7 @@ class Checkpoints:
                 )
 
     def _differs(self, step: int, tree: Any, described: tuple[Mapping[str, Any], Mapping[str, Any]]) -> str:
-        """What is not on disk as it was saved; nothing where all is."""
+        """Names what is not on disk as it was saved; empty where all is."""
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)),
             config=ocp.args.JsonRestore(),

@@ -23,6 +23,7 @@ import numpy as np
 
 from sfa_jax._errors import InputError
 from sfa_jax._folders import as_path, write_json
+from sfa_jax._fork import check_not_forked
 from sfa_jax.data import Batch
 from sfa_jax.training._agreement import agree_on_frames, check_same_config
 from sfa_jax.training._checkpoints import Checkpoints
@@ -99,7 +100,9 @@ def train_and_evaluate(
       PeerError: another process has failed.
       DivergedError: training met a value that is not finite.
       Stopped: a signal asked for the end; the state is saved.
+      RuntimeError: this process was forked from one that has used jax.
     """
+    check_not_forked()
     workdir = as_path(workdir, "--workdir")
     with StopSignals() as signals, Processes(signals) as processes:  # first, so that what fails in one ends all
         check_same_config(config, processes)

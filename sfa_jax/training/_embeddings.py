@@ -21,8 +21,8 @@ def write_embeddings(
       runs: the frames they were computed from.
       held_out: bool `[time]` of each run, true where a frame was held out from training; left out if None.
 
-    The file holds `y [frames, dim]` float32, `run_id` and `frame_index [frames]`, `held_out`, and `truth/<name>` of
-    each latent that every run knows.
+    The file holds `y [frames, dim]` float32, `run_id` and `frame_index [frames]`, `held_out`, `time` in seconds where
+    every run has it, and `truth/<name>` of each latent that every run knows.
     """
     names = [name for name in runs[0].truth if all(name in run.truth for run in runs)]
     arrays: dict[str, Any] = {
@@ -30,6 +30,7 @@ def write_embeddings(
         "run_id": np.repeat(np.arange(len(runs), dtype=np.int32), [len(run) for run in runs]),
         "frame_index": np.concatenate([run.frame_index for run in runs]),
         **({} if held_out is None else {"held_out": np.concatenate(held_out)}),
+        **({} if any(run.time is None for run in runs) else {"time": np.concatenate([run.time for run in runs])}),
         **{f"truth/{name}": np.concatenate([run.truth[name] for run in runs]) for name in names},
     }
     write_arrays(path, arrays)

@@ -180,7 +180,7 @@ class ImageJob:
     def _own_measures(
         self, state: TrainState, model: Any, codes: Sequence[np.ndarray], poll: Callable[[], None]
     ) -> tuple[dict[str, float], list[Picture]]:
-        """What this job alone measures and draws."""
+        """Measures what other jobs have not, and lists the pictures of it."""
         raise NotImplementedError
 
     def _loss_of_images(

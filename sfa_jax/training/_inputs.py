@@ -47,7 +47,7 @@ def load_runs(data: Any, *, path: str | None = None, image_size: tuple[int, int]
         stride=data.stride,
         greyscale=data.greyscale,
         split_cuts=data.split_cuts,
-        cache_dir=data.cache_dir or None,
+        cache_dir=_given(data.cache_dir),
         **_newer_options(data, path),
         **{world: data[world].to_dict() for world in WORLDS if world in data},
     )
@@ -58,10 +58,22 @@ def _newer_options(data: Any, path: str | None) -> dict[str, Any]:
     limit = data.get("memory_limit_gb", 0.0)
     return {
         "source": data.get("source", "auto") if path is None else "auto",
-        "on_corrupt": data.get("on_corrupt", "refuse"),
+        "on_corrupt": data.get("on_corrupt", "skip"),
         "memory_limit_bytes": round(min(limit, 1e9) * 1e9) if limit else None,
-        "tfds": data.tfds.to_dict() if "tfds" in data and path is None else None,
+        "tfds": _given_of_set(data.tfds) if "tfds" in data and path is None else None,
     }
+
+
+def _given(value: str | None) -> str | None:
+    """An option that may be left out; a flag gives `None` as text."""
+    return None if value in (None, "", "None") else value
+
+
+def _given_of_set(options: Any) -> dict[str, Any]:
+    """The options of a set of TFDS; `None` leaves one out, or names nothing where there may be nothing."""
+    nothing = {"held_out": "none", "label": "none", "run": "none", "frame_index": "none", "truth": ("none",)}
+    missing = (None, "None", (None,), ("None",))
+    return {name: nothing.get(name, "") if value in missing else value for name, value in options.items()}
 
 
 def held_out_frames(config: Any) -> list[np.ndarray]:

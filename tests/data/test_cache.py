@@ -100,7 +100,7 @@ def test_damaged_truth_is_made_again(tmp_path, rng, cache_dir, caplog):
     )
     out = prepare(tmp_path / "walk.npz", tmp_path / "walk", image_size=0)
     (expected,) = load(out, image_size=2)
-    (truth,) = cache_dir.glob("*/truth.npz")
+    (truth,) = cache_dir.glob("*/known.npz")
     content = bytearray(truth.read_bytes())
     content[len(content) // 2] ^= 0xFF
     truth.write_bytes(content)
@@ -123,7 +123,7 @@ def test_shown_and_cleared(tmp_path, cache_dir, capsys):
 def test_failure_while_reading_leaves_nothing(folder, cache_dir):
     pathlib.Path(folder, "frame9.png").write_text("no picture")
     with pytest.raises(InputError, match=r"frame9.png"):
-        load(folder)
+        load(folder, on_corrupt="raise")
     assert list(cache_dir.iterdir()) == []
 
 
@@ -131,9 +131,9 @@ def test_killed_process_leaves_no_entry(write_folder, pan, cache_dir):
     folder = write_folder("long", pan(400))
     code = (
         "import sys, time, sfa_jax.data._files as files; from sfa_jax.data._load import load\n"
-        "read = files.decode_picture\n"
+        "read = files.open_single\n"
         "def slow(*arguments):\n    time.sleep(0.02)\n    return read(*arguments)\n"
-        "files.decode_picture = slow; load(sys.argv[1])\n"
+        "files.open_single = slow; load(sys.argv[1])\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, "-c", code, folder], env=environment)

@@ -120,5 +120,5 @@ def test_short_shots_are_dropped_and_said(write_video, pan, caplog):
     with caplog.at_level("INFO", "sfa_jax"):
         runs = load(path, stride=10)
     assert [run.frame_index.tolist() for run in runs] == [[0, 10], [30, 40]]
-    assert "film.mp4 (shot 2 of 3), frame 20: a run of 1 frame" in caplog.text
+    assert "film.mp4: 1 sequences of one frame are left out; slowness needs two" in caplog.text
     assert runs[1].name.endswith("film.mp4 (shot 3 of 3)")

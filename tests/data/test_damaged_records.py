@@ -1,6 +1,7 @@
-"""Damaged records of a set of TFDS: refused and named, or left out, named and counted."""
+"""Damaged records of a set of TFDS: left out, named and counted, or refused and named."""
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -34,12 +35,17 @@ def test_skipped(made, memory, caplog):
     out, expected = made
     damage(out, 1)
     options = {"source": "tfds", "image_size": 0, "memory_limit_bytes": memory}
-    with pytest.raises(InputError, match=r"record \d+ \(in walk-train.array_record-00001\) cannot be read .*skip"):
-        np.asarray(load(out, **options)[0].frames)
+    for _ in range(2):  # found by the first, read from the cache by the second
+        with pytest.raises(InputError, match=r"record \d+ \(in walk-train.array_record-00001\) cannot be read .*skip"):
+            load(out, on_corrupt="raise", **options)
     with caplog.at_level(logging.WARNING, logger="sfa_jax"):
-        runs = load(out, on_corrupt="skip", **options)
-    assert "left out: tfds:walk/1.0.0 train, record" in caplog.text
-    assert "1 damaged records are left out; runs end there" in caplog.text
+        runs = load(out, **options)
+    (said,) = [record.message for record in caplog.records]
+    assert re.match(
+        r"tfds:walk/1.0.0 train: 1 of 60 frames cannot be read; they are left out, and sequences end there "
+        r"\(the first: tfds:walk/1.0.0 train, record \d+ ",
+        said,
+    )
     assert len(runs) == 3  # the first of the two is cut where a frame is missing
     assert sum(map(len, runs)) == 59
     for run in runs:
@@ -52,13 +58,13 @@ def test_skipped(made, memory, caplog):
 def test_what_was_found_is_kept(made, caplog, cache_dir):
     out, _ = made
     damage(out, 2)
-    options = {"source": "tfds", "image_size": 0, "on_corrupt": "skip"}
+    options = {"source": "tfds", "image_size": 0}
     first = load(out, **options)
     (index,) = (cache_dir / "indexes").iterdir()
     written = index.stat().st_mtime_ns
     with caplog.at_level(logging.WARNING, logger="sfa_jax"):
         again = load(out, **options)
-    assert "1 damaged records" in caplog.text
+    assert "1 of 60 frames" in caplog.text
     assert index.stat().st_mtime_ns == written
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.frames, other.frames)
@@ -71,7 +77,7 @@ def test_what_was_found_is_kept(made, caplog, cache_dir):
 def test_a_shard_is_missing(made):
     out, _ = made
     (out / "walk-train.array_record-00002").unlink()
-    for on_corrupt in ("refuse", "skip"):
+    for on_corrupt in ("raise", "skip"):
         with pytest.raises(InputError, match=r"array_record-00002 cannot be read \(No such file"):
             load(out, source="tfds", image_size=0, on_corrupt=on_corrupt)
 
@@ -93,7 +99,7 @@ def test_nothing_is_left(made):
 
 
 def test_unknown_choices():
-    with pytest.raises(InputError, match=r"on_corrupt: expected one of \('refuse', 'skip'\), got 'ignore'"):
+    with pytest.raises(InputError, match=r"on_corrupt: expected one of \('skip', 'raise'\), got 'ignore'"):
         load("room", on_corrupt="ignore")
     with pytest.raises(InputError, match=r"source: expected one of \('auto', 'tfds'\), got 'video'"):
         load("room", source="video")

@@ -1,6 +1,7 @@
 """Folders of frames."""
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -111,22 +112,16 @@ def test_float_pixels(tmp_path):
         Image.fromarray(np.full((4, 4), level, np.float32)).save(tmp_path / f"f{number}.tiff")
     assert load(tmp_path, image_size=0)[0].frames[:, 0, 0, 0].tolist() == [0, 255]
     Image.fromarray(np.full((4, 4), 80.0, np.float32)).save(tmp_path / "f2.tiff")
+    assert load(tmp_path, image_size=0)[0].frames[:, 0, 0, 0].tolist() == [0, 1, 80]
+    Image.fromarray(np.full((4, 4), -80.0, np.float32)).save(tmp_path / "f3.tiff")
     with pytest.raises(
-        InputError, match=r"f2.tiff has values from 80.0 to 80.0; float32 pixels are expected in \[0, 1\]"
+        InputError, match=r"values from -80 to 80 \(-80 in .*f3.tiff\), .*: save \(frames.*\+ 80\) / 160"
     ):
         load(tmp_path, image_size=0)
-
-
-def test_exif_orientation(tmp_path):
-    picture = Image.fromarray(np.concatenate([np.zeros((8, 8, 3)), np.full((8, 8, 3), 255)], 1).astype(np.uint8))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
-    for number in range(2):
-        picture.save(tmp_path / f"f{number}.jpg", exif=exif, quality=95)
-    (run,) = load(tmp_path, image_size=0)
-    assert run.frames.shape == (2, 16, 8, 3)
-    assert run.frames[0, :6].max() < 40
-    assert run.frames[0, 10:].min() > 215
+    Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(tmp_path / "f3.tiff")
+    assert len(load(tmp_path, image_size=0)[0]) == 3
+    with pytest.raises(InputError, match=r"f3.tiff has NaN or infinite values; repair it, or remove it"):
+        load(tmp_path, image_size=0, on_corrupt="raise")
 
 
 def test_greyscale_is_itu_601_luma(write_folder, pan):
@@ -158,7 +153,7 @@ def stack(path):
         (lambda path: path.write_text("hello"), r"frame1.png cannot be read as an image .*remove it"),
         (lambda path: path.write_bytes(b""), r"frame1.png cannot be read as an image .*remove it"),
         (truncated_png, r"frame1.png cannot be read as an image .*remove it"),
-        (stack, r"frame1.png holds 3 pictures, a frame file holds one"),
+        (stack, r"frame1.png holds 3 pictures among files that hold one"),
     ],
     ids=["text", "empty", "truncated", "stack"],
 )
@@ -166,27 +161,48 @@ def test_bad_frame_is_named(write_folder, tmp_path, damage, message):
     folder = write_folder("walk", grey_frames([1, 2, 3]))
     damage(tmp_path / "walk" / "frame1.png")
     with pytest.raises(InputError, match=message):
-        load(folder)
+        load(folder, on_corrupt="raise")
 
 
-def test_wrong_checksum_of_pixels(write_folder, tmp_path):
-    """Pillow compares those of a PNG's header only."""
-    folder = write_folder("walk", grey_frames([1, 2]))
-    path = tmp_path / "walk" / "frame1.png"
-    data = bytearray(path.read_bytes())
-    place = data.index(b"IEND") - 8  # within the checksum of what stands before the end mark
-    data[place] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(InputError, match=r"frame1.png .*the checksum of its part b'IDAT' is wrong\): make the file"):
-        load(folder)
+def test_damaged_frames_are_left_out(write_folder, tmp_path, caplog):
+    folder = write_folder("walk", grey_frames([1, 2, 3, 4, 5, 6]))
+    for number in (0, 3):
+        truncated_png(tmp_path / "walk" / f"frame{number}.png")
+    said = rf"{folder}: 2 of 6 frames cannot be read; they are left out, .* \(the first: {folder}/frame0.png cannot be"
+    for _ in range(2):  # the second is from the cache
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "sfa_jax"):
+            runs = load(folder, image_size=0)
+        assert [run.frame_index.tolist() for run in runs] == [[1, 2], [4, 5]]
+        assert [run.frames[:, 0, 0, 0].tolist() for run in runs] == [[2, 3], [5, 6]]
+        assert [bool(re.match(said, record.message)) for record in caplog.records] == [True]
+    with pytest.raises(InputError, match=r"frame0.png cannot be read as an image .*, or leave out .*on_corrupt=skip"):
+        load(folder, image_size=0, on_corrupt="raise")
 
 
-def test_animation_of_another_name(tmp_path):
+def test_a_folder_without_a_readable_frame(write_folder, tmp_path, caplog):
+    whole, broken = write_folder("a", grey_frames([1, 2, 3])), write_folder("b", grey_frames([1, 2]))
+    for number in range(2):
+        truncated_png(tmp_path / "b" / f"frame{number}.png")
+    with pytest.raises(InputError, match=rf"{broken} has no frame that can be read: {broken}/frame0.png .*make the"):
+        load(broken)
+    with caplog.at_level(logging.WARNING, "sfa_jax"):
+        (run,) = load([whole, broken])
+    assert run.name == whole
+    assert [record.message[: len(broken) + 12] for record in caplog.records] == [f"{broken} is left out"]
+
+
+def test_animations_of_another_name(tmp_path, write_folder):
+    pytest.importorskip("av")
     frames = [Image.new("L", (8, 8), level) for level in (0, 100, 200)]
     for number in range(2):
         frames[0].save(tmp_path / f"f{number}.png", "GIF", save_all=True, append_images=frames[1:])
-    with pytest.raises(InputError, match=r"f0.png holds 3 pictures, a frame file holds one"):
-        load(tmp_path)
+    assert [len(run) for run in load(tmp_path)] == [3, 3]
+    folder = write_folder("walk", grey_frames([1, 2, 3]))
+    frames[0].save(tmp_path / "walk" / "frame2.png", "GIF", save_all=True, append_images=frames[1:])
+    assert len(load(folder)[0]) == 2
+    with pytest.raises(InputError, match=r"frame2.png holds 3 pictures among files that hold one; give it alone"):
+        load(folder, on_corrupt="raise")
 
 
 def test_too_many_pixels(write_folder, monkeypatch):
@@ -200,13 +216,6 @@ def test_one_frame_is_too_few(write_folder):
         load(write_folder("walk", grey_frames([1])))
     with pytest.raises(InputError, match=r"1 frame\(s\) at stride 5.*smaller stride"):
         load(write_folder("longer", grey_frames([1, 2, 3])), stride=5)
-
-
-def test_dangling_link_is_named(write_folder, tmp_path):
-    folder = write_folder("walk", grey_frames([1, 2]))
-    (tmp_path / "walk" / "f9.png").symlink_to("nowhere.png")
-    with pytest.raises(InputError, match=r"f9.png cannot be read \(No such file"):
-        load(folder)
 
 
 def test_empty_folder(tmp_path):

@@ -249,3 +249,18 @@ def test_missing_package(name, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=rf"photographs: {name} .*pip install 'sfa_jax\[images\]'"):
         photographs(photographs=[name])
+
+
+def test_what_a_folder_holds_besides_is_told(tmp_path, caplog):
+    for number in range(3):
+        Image.fromarray(np.random.default_rng(number).integers(0, 255, (20, 20, 3), np.uint8)).save(
+            tmp_path / f"{number}.{'jfif' if number else 'png'}", "JPEG"
+        )
+    (tmp_path / "3.png").write_text("no picture")
+    (tmp_path / "4.xyz").write_text("no picture")
+    runs = photographs(photographs=str(tmp_path), held_out=1, n_crops=2, n_held_out_crops=2, image_size=8)
+    assert len(runs) == 3
+    assert "left out are 1 file(s) of no known kind (1 .xyz)" in caplog.text
+    assert f"photographs: 1 of 4 are left out (the first: {tmp_path}/3.png cannot be read as an image" in caplog.text
+    with pytest.raises(InputError, match=r"3.png cannot be read as an image"):
+        photographs(photographs=[str(tmp_path / "0.png"), str(tmp_path / "3.png")], held_out=0, image_size=8)

@@ -178,7 +178,7 @@ def test_a_damaged_record(tmp_path):
     shard.write_bytes(content)
     for workers in (0, 1):
         with (
-            pytest.raises(InputError, match=r"tfds:walk/1.0.0 train, record \d+ \(in .*on_corrupt=skip"),
+            pytest.raises(InputError, match=r"tfds:walk/1.0.0 train, record \d+ \(in .*copy or write the set again"),
             Reader(store, sampler_of(store), 0, 1000, ALL, ReadOptions(workers, 60)) as reader,
         ):
             read_on(reader)

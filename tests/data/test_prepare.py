@@ -294,3 +294,12 @@ def test_command_errors(tmp_path):
     assert json.loads((tmp_path / "set" / "prepare.json").read_text())["set"]["shards"] == {"train": [9]}
     with hold_folder(tmp_path / "set", "OUT"):  # it was let go
         pass
+
+
+def test_one_white_for_all_sources(tmp_path, rng):
+    """Values of more than 8 bits are as bright in the set as where they are loaded."""
+    (tmp_path / "in").mkdir()
+    for name, top in (("bright", 4095), ("dark", 900)):
+        np.save(tmp_path / "in" / f"{name}.npy", rng.integers(0, top + 1, (4, 6, 5, 3), dtype=np.uint16))
+    out = prepare(tmp_path / "in", tmp_path / "set", image_size=0)
+    assert_same(load(out, image_size=0), load(tmp_path / "in", image_size=0))

@@ -117,14 +117,14 @@ def test_images_labels_and_splits(prepared):
 def test_decoded_once(prepared, monkeypatch, cache_dir):
     path = f"tfds:photos?data_dir={prepared}"
     first = load(path, image_size=10)
-    assert len([entry for entry in cache_dir.iterdir() if (entry / "truth.npz").exists()]) == 2
+    assert len([entry for entry in cache_dir.iterdir() if (entry / "known.npz").exists()]) == 2
     monkeypatch.setattr(_tfds_records, "decode_picture", None)
     again = load(path, image_size=10, memory_limit_bytes=0)
     for run, same in zip(first, again, strict=True):
         np.testing.assert_array_equal(run.frames, same.frames)
         np.testing.assert_array_equal(run.truth["label"], same.truth["label"])
         assert run.held_out == same.held_out
-    (cache_dir / sorted(entry.name for entry in cache_dir.iterdir())[0] / "truth.npz").unlink()
+    (cache_dir / sorted(entry.name for entry in cache_dir.iterdir())[0] / "known.npz").unlink()
     with pytest.raises(TypeError, match="NoneType"):  # the entry is not whole any more
         load(path, image_size=10)
 
@@ -222,7 +222,7 @@ def test_errors(prepared, path, message):
     if path and path[0] != "/":
         path += ("&" if "?" in path else "?") + f"data_dir={prepared}"
     with pytest.raises(InputError, match=message):
-        load(f"tfds:{path}", image_size=8)
+        load(f"tfds:{path}", image_size=8, on_corrupt="raise")
 
 
 def test_images_of_many_sizes(prepared):

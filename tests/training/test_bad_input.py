@@ -71,8 +71,10 @@ def test_bad_picture(config, tmp_path, frames, damage):
     folder = save_pngs(tmp_path / "frames", frames)
     whole = (folder / "frame3.png").read_bytes()
     (folder / "frame3.png").write_bytes(whole[: len(whole) // 2] if damage == "truncated" else b"not a picture\n")
-    with pytest.raises(InputError, match=r"frame3\.png"):
-        run(config, tmp_path, **{"data.path": str(folder)})
+    with pytest.raises(InputError, match=r"frame3\.png .*data\.on_corrupt=skip"):
+        run(config, tmp_path, **{"data.path": str(folder), "data.on_corrupt": "raise"})
+    config.data.path, config.data.on_corrupt = str(folder), "skip"
+    assert load_inputs(config).size[1] == 2  # one sequence before it, one after it
 
 
 def test_video_without_the_extra(config, tmp_path, monkeypatch):

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from configs import sfa
 from sfa_jax._errors import InputError
 from sfa_jax.data import Run
 from sfa_jax.training import _inputs
-from sfa_jax.training._inputs import load_inputs, split_runs
+from sfa_jax.training._inputs import load_inputs, load_runs, split_runs
 from sfa_jax.training._measured_job import MeasuredJob, Part
 
 
@@ -76,3 +77,26 @@ def test_unclear_splits(loads):
 def test_images_that_are_all_the_same(loads):
     with pytest.raises(InputError, match="image 2: all 3 training frames are the same"):
         loads(images(1, 5, True), Run(np.ones((3, 4, 4, 3), np.uint8), "image 2", np.arange(3), held_out=False))
+
+
+@pytest.mark.parametrize("nothing", ["", "None", None])
+def test_none_of_a_flag_is_none(tmp_path, monkeypatch, nothing):
+    """No folder called None, and no such feature of a set."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SFA_JAX_CACHE", str(tmp_path / "cache"))
+    np.save("walk.npy", np.random.default_rng(0).integers(0, 255, (4, 8, 8, 3), np.uint8))
+    config = sfa.get_config("smoke")
+    config.data.path = "walk.npy"
+    config.data.cache_dir = nothing
+    assert len(load_runs(config.data)[0]) == 4
+    assert not (tmp_path / "None").exists()
+    asked = {}
+    monkeypatch.setattr("sfa_jax.training._inputs.load", lambda path, **options: asked.update(options["tfds"]))
+    for name in ("data_dir", "split", "held_out", "frames", "label", "run", "frame_index"):
+        config.data.tfds[name] = nothing
+    config.data.tfds.truth = () if nothing == "" else (nothing,)
+    load_runs(config.data)
+    none, truth = ("", ()) if nothing == "" else ("none", ("none",))
+    for name in ("held_out", "label", "run", "frame_index"):
+        assert asked.pop(name) == none
+    assert asked == {"data_dir": "", "split": "", "frames": "", "truth": truth}
