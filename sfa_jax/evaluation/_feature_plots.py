@@ -133,7 +133,8 @@ def draw_extremes(plt: Any, images: np.ndarray, values: np.ndarray, places: Sequ
       The figure.
     """
     rows, columns = values.shape
-    figure, axes = picture_grid(plt, rows, columns, images.shape[2:4], below=0.45)
+    height, width = images.shape[2:4]
+    figure, axes = picture_grid(plt, rows, columns, (height, width), below=0.45, tall=1.25 * min(1, height / width))
     for k, line in enumerate(axes):
         for axis, image, value, place in zip(line, images[k], values[k], places[k], strict=True):
             show(axis, image / 255)

@@ -190,7 +190,7 @@ class MeasuredJob:
 
         def place_of(part: int, frame: int) -> str:
             at = parts[part]
-            return f"frame {at.start + frame}" + (f" of {at.run}" if len(self._runs) > 1 else "")
+            return (f"sequence {at.run}, " if len(self._runs) > 1 else "") + f"frame {at.start + frame}"
 
         extremes = evaluation.find_extremes(code)
         return [
