@@ -44,7 +44,7 @@ def plot_atoms(
     aspect = shape[0] / shape[1] if len(shape) == 3 else 0.7
     size = 5.2
     figure = plt.figure(
-        figsize=((size + 0.3) * len(dictionaries), size * aspect * rows / columns + 0.9), layout="constrained"
+        figsize=((size + 0.3) * len(dictionaries), size * aspect * rows / columns + 1.1), layout="constrained"
     )
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     parts = figure.subfigures(1, len(dictionaries), squeeze=False)[0]
@@ -52,9 +52,9 @@ def plot_atoms(
         shown = min(len(atoms), n)
         axes = part.subplots(rows, columns, squeeze=False)
         like = marks.get(name)
-        share = f"; {100 * np.mean(like):.0f} % of all like simple cells (framed)" if like is not None else ""
+        share = f"\n{100 * np.mean(like):.0f} % of all like simple cells (framed)" if like is not None else ""
         some = f"{shown} of {len(atoms)}" if shown < len(atoms) else f"{shown}"
-        part.suptitle(f"{name}: {some} atoms{share}", fontsize=11)
+        part.suptitle(f"{name}: {some} atoms, each on a scale of its own{share}", fontsize=11)
         for k, axis in enumerate(axes.ravel()):
             axis.set_xticks([]), axis.set_yticks([])
             framed = like is not None and k < shown and like[k]
@@ -197,7 +197,8 @@ def plot_series(folder: Path, series: np.ndarray, drawn: np.ndarray, n_nonzero: 
     axes[0].legend(frameon=False, ncols=2, loc="upper right")
     axes[1].set_ylabel("brightness")
     axes[-1].set_xlabel("frame")
-    figure.suptitle("Series of three pixels, drawn from few sinusoids by orthogonal matching pursuit")
+    chosen_by = "5, 30 and 60 % of the pixels change more"
+    entitle(figure, f"Series of three pixels ({chosen_by}), drawn from few sinusoids by orthogonal matching pursuit")
     save(figure, "sinusoids.png")
     return written
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sfa_jax import evaluation, sparse
-from sfa_jax.evaluation import _feature_plots, _loss_plots, _sparse_plots, _trace_plots
+from sfa_jax.evaluation import _class_plots, _feature_plots, _loss_plots, _sparse_plots, _trace_plots
 from sfa_jax.evaluation._pictures import Figures
 
 
@@ -156,3 +156,12 @@ def test_codes_say_the_kurtosis_of_the_table(rng):
     assert f"{float(sparse.kurtosis(codes)):.0f}" == f"{measures['kurtosis']:.0f}" != "3"
     assert left.get_title() == "Codes of 920 held-out frames, one of 2 drawn"
     assert left.images[0].get_array().shape == (3, 460)
+
+
+def test_mistakes_say_how_many_there_are(rng):
+    labels, images = np.zeros(40, int), np.zeros((40, 4, 4, 1), np.uint8)
+    for n_wrong, said in ((20, "16 of the 20 mistakes on 40"), (3, "All 3 mistakes on 40")):
+        wrong = (np.arange(40) < n_wrong).astype(float)
+        probabilities = np.stack([1 - wrong, wrong], axis=1)
+        figure = _class_plots.draw_mistakes(Figures(), images, probabilities, labels, ["a", "b"])
+        assert figure.get_suptitle().replace("\n", " ").startswith(said)
