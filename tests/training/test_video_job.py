@@ -18,6 +18,7 @@ def tiny(cache, arg="smoke"):
     config.data.image_size, config.data.room.n_frames = 8, 200
     config.network.channels, config.network.code_size, config.network.hidden = (3,), 4, 6
     config.train.steps, config.train.evaluate_every, config.train.schedule = 4, 2, "constant"
+    config.objective.future_weight = 2.0
     return config
 
 
@@ -29,9 +30,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(cache, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("video")
-    config = tiny(cache)
-    config.objective.future_weight = 2.0
-    return workdir, train_and_evaluate(config, workdir)
+    return workdir, train_and_evaluate(tiny(cache), workdir)
 
 
 def test_what_a_run_measures_and_writes(finished):
