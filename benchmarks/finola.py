@@ -306,6 +306,7 @@ def main():
         return serve_one(args.serve, args.cases[0], args.reference)
     if args.memory:
         return memory()
+    print("peer: PyTorch, eager, in two forms, both timed here in turns, a ratio to each; torch.compile is not timed")
     print("milliseconds      ours  lockstep      loop prod. jax prod. torch  lockstep/ours  loop/ours ...")
     ratios = np.array([compare(case, args) for case in args.cases])
     means = np.exp(np.mean(np.log(ratios), axis=0))

@@ -196,6 +196,7 @@ def main():
     args = parser.parse_args()
     if args.serve:
         return serve_one(args.serve[0], int(args.serve[1]), args.frames)
+    print("no peer: the same step with and without rematerialization, otherwise at the settings of configs/sfa.py")
     print(f"one clip of {args.frames} frames of {SIZE} x {SIZE}; MB = 1e6 bytes")
     print("recurrence remat_frames   kept   peak  /kept resident  /kept    s/step   difference of gradients")
     for recurrence in args.recurrences:

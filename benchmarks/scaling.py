@@ -62,6 +62,7 @@ def main():
     args = parser.parse_args()
     if args.steps <= WARM_UP:
         parser.error(f"--steps: expected more than {WARM_UP}, which are not timed, got {args.steps}")
+    print("no peer: the same command on other numbers of devices and processes, at the settings of configs/sfa_gen.py")
     rates, losses = {job: [] for job in args.jobs}, {}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(args.rounds):

@@ -12,6 +12,12 @@ from sfa_jax.evaluation._code_plots import plot_restorations as plot_restoration
 from sfa_jax.evaluation._code_plots import plot_samples as plot_samples
 from sfa_jax.evaluation._code_use import code_use as code_use
 from sfa_jax.evaluation._controls import control_measures as control_measures
+from sfa_jax.evaluation._feature_plots import Extremes as Extremes
+from sfa_jax.evaluation._feature_plots import delta_pictures as delta_pictures
+from sfa_jax.evaluation._feature_plots import extreme_pictures as extreme_pictures
+from sfa_jax.evaluation._feature_plots import filter_pictures as filter_pictures
+from sfa_jax.evaluation._feature_plots import find_extremes as find_extremes
+from sfa_jax.evaluation._feature_plots import in_training_deviations as in_training_deviations
 from sfa_jax.evaluation._image_plots import plot_masked as plot_masked
 from sfa_jax.evaluation._image_plots import plot_reconstructions as plot_reconstructions
 from sfa_jax.evaluation._image_plots import plot_traversal as plot_traversal
@@ -24,6 +30,7 @@ from sfa_jax.evaluation._images import pca_images as pca_images
 from sfa_jax.evaluation._images import principal_components as principal_components
 from sfa_jax.evaluation._images import psnr as psnr
 from sfa_jax.evaluation._images import ssim as ssim
+from sfa_jax.evaluation._loss_plots import loss_pictures as loss_pictures
 from sfa_jax.evaluation._measures import code_measures as code_measures
 from sfa_jax.evaluation._measures import effective_rank_of as effective_rank_of
 from sfa_jax.evaluation._measures import linear_r2 as linear_r2
@@ -34,7 +41,6 @@ from sfa_jax.evaluation._measures import whiteness_error as whiteness_error
 from sfa_jax.evaluation._pictures import Picture as Picture
 from sfa_jax.evaluation._pictures import draw_pictures as draw_pictures
 from sfa_jax.evaluation._plots import code_pictures as code_pictures
-from sfa_jax.evaluation._plots import loss_pictures as loss_pictures
 from sfa_jax.evaluation._probe import Probe as Probe
 from sfa_jax.evaluation._probe import choose_labelled as choose_labelled
 from sfa_jax.evaluation._probe import fit_probe as fit_probe
@@ -66,6 +72,7 @@ from sfa_jax.evaluation._verdicts import verdicts as verdicts
 
 __all__ = [
     "Curves",
+    "Extremes",
     "Picture",
     "Probe",
     "Pursuit",
@@ -79,13 +86,18 @@ __all__ = [
     "control_measures",
     "dct_best_images",
     "dct_images",
+    "delta_pictures",
     "draw_pictures",
     "drawn_by_sinusoids",
     "effective_rank_of",
     "elbow",
+    "extreme_pictures",
+    "filter_pictures",
+    "find_extremes",
     "fit_probe",
     "image_measures",
     "image_table",
+    "in_training_deviations",
     "inpaint",
     "linear_r2",
     "loss_pictures",

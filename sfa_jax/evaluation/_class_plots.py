@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from sfa_jax.evaluation._image_plots import entitle, picture_grid, show
 from sfa_jax.evaluation._pictures import Picture, as_picture
+from sfa_jax.evaluation._style import entitle, picture_grid, show
 
 _MISTAKES = 16
 _COLUMNS = 8
@@ -27,11 +27,15 @@ def class_pictures(
     names = [label if isinstance(label, str) else f"{label:g}" for label in classes]
     pictures = [as_picture("confusion.png", lambda plt: _confusion(plt, found, labels, names))]
     if (found != labels).any():
-        pictures.append(as_picture("mistakes.png", lambda plt: _mistakes(plt, images, probabilities, labels, names)))
+        pictures.append(
+            as_picture("mistakes.png", lambda plt: draw_mistakes(plt, images, probabilities, labels, names))
+        )
     return pictures
 
 
-def _mistakes(plt: Any, images: np.ndarray, probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Any:
+def draw_mistakes(
+    plt: Any, images: np.ndarray, probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str]
+) -> Any:
     found = np.argmax(probabilities, axis=1)
     wrong = np.flatnonzero(found != labels)
     worst = wrong[np.argsort(-probabilities[wrong, found[wrong]])][:_MISTAKES]
@@ -43,7 +47,8 @@ def _mistakes(plt: Any, images: np.ndarray, probabilities: np.ndarray, labels: n
         show(axis, images[k] / 255)
         named = names[labels[k]], names[found[k]], probabilities[k, found[k]]
         axis.set_title("{}, taken for {}\np = {:.2f}".format(*named), fontsize=8)
-    entitle(figure, "Held-out images that it is most sure, and wrong, about")
+    some = f"{len(worst)} of the {len(wrong)} mistakes" if len(worst) < len(wrong) else f"All {len(wrong)} mistakes"
+    entitle(figure, f"{some} on {len(labels)} held-out images, the most certain first")
     return figure
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sfa_jax.evaluation._image_plots import entitle, picture_grid, show
 from sfa_jax.evaluation._pictures import open_folder
+from sfa_jax.evaluation._style import BLUE, GREEN, RED, entitle, picture_grid, show, tidy
 
 _IMAGES = 8
 _HISTOGRAMS = 12
@@ -113,17 +113,17 @@ def plot_codes(folder: Path, codes: np.ndarray, kind: str) -> list[Path]:
     low, high = float(codes[:, largest].min()), float(codes[:, largest].max())
     edges = np.linspace(low, high if high > low else low + 1, 40)
     for k in largest:
-        left.hist(codes[:, k], bins=edges, histtype="step", alpha=0.7)
-    left.set(xlabel="value", ylabel="held-out images", title=f"the {len(largest)} numbers that vary most")
+        left.hist(codes[:, k], bins=edges, histtype="step", alpha=0.5, color=BLUE)
+    left.set(xlabel="value", ylabel="count of held-out images", title=f"the {len(largest)} numbers that vary most")
     if kind == "sparse":
         left.set_yscale("log")
         used, label = np.mean(codes > 0, axis=0), "share of images it is active on"
     else:
         used, label = codes.std(axis=0), "standard deviation"
-    right.plot(np.sort(used)[::-1], ".-", markersize=3, linewidth=0.8)
+    right.plot(np.sort(used)[::-1], ".-", markersize=3, linewidth=0.8, color=BLUE)
     right.set(xlabel="numbers of the code, most used first", ylabel=label, ylim=(0, None), title="use of the code")
     for axis in (left, right):
-        axis.spines[["top", "right"]].set_visible(False)
+        tidy(axis)
     save(figure, "codes.png")
     return written
 
@@ -187,13 +187,13 @@ def plot_future(folder: Path, errors: Mapping[str, np.ndarray]) -> list[Path]:
     """
     plt, save, written = open_folder(folder)
     figure, axis = plt.subplots(figsize=(6.4, 4), layout="constrained")
-    for (name, values), style in zip(errors.items(), ("o-", "s--", "^:"), strict=False):
-        axis.plot(np.arange(1, len(values) + 1), values, style, label=name, markersize=4)
+    for (name, values), style, color in zip(errors.items(), ("o-", "s--", "^:"), (BLUE, RED, GREEN), strict=False):
+        axis.plot(np.arange(1, len(values) + 1), values, style, label=name, markersize=4, color=color)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set(
         xlabel="frames after the last one seen", ylabel="mean squared error", ylim=(0, None), title="Held-out clips"
     )
-    axis.spines[["top", "right"]].set_visible(False)
+    tidy(axis)
     axis.legend(frameon=False)
     save(figure, "future.png")
     return written

@@ -1,6 +1,5 @@
 """The pictures of an image autoencoder's run: what it draws, how its maps grow, and its waves."""
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,12 @@ import numpy as np
 
 from sfa_jax.evaluation._images import psnr
 from sfa_jax.evaluation._pictures import Picture, as_picture, open_folder
+from sfa_jax.evaluation._style import entitle, picture_grid, show
 from sfa_jax.finola import QUADRANTS, FinolaParams, to_wave_coordinates, wave_residual, wave_speeds
 
 _IMAGES = 8  # drawn side by side
 _WAVES = 6
 _NAMES = {"pca": "PCA", "dct": "DCT", "dct_best": "DCT, largest\n(places not counted)"}
-_TALL = 1.25  # inches of a picture
 
 
 def plot_reconstructions(
@@ -124,24 +123,6 @@ def wave_pictures(params: FinolaParams, z: np.ndarray) -> list[Picture]:
         as_picture("wave_speeds.png", lambda plt: _speeds(plt, wave_speeds(params), wave_residual(z, params))),
         as_picture("wave_maps.png", lambda plt: _wave_maps(plt, z, params)),
     ]
-
-
-def picture_grid(plt: Any, rows: int, columns: int, shape: tuple[int, int], *, below: float) -> tuple[Any, Any]:
-    """A figure of pictures of `shape` pixels, with so many inches below each."""
-    width = _TALL * min(4.0, max(0.5, shape[1] / shape[0]))
-    size = ((width + 0.1) * columns + 0.8, (_TALL + below) * rows + 0.7)
-    return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-
-
-def entitle(figure: Any, title: str) -> None:
-    """Writes a title over a figure of pictures, in as many lines as its width asks for."""
-    figure.suptitle(textwrap.fill(title, max(16, int(9 * figure.get_figwidth()))))
-
-
-def show(axis: Any, picture: np.ndarray) -> None:
-    """One image `[height, width, channel]` in [0, 1], without ticks."""
-    axis.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
-    axis.set_xticks([]), axis.set_yticks([])
 
 
 def _growth(plt: Any, z: np.ndarray) -> Any:

@@ -62,8 +62,8 @@ def elbow(values: Sequence[float] | np.ndarray) -> int:
 
 def coding_measures(
     dictionary: np.ndarray, signals: np.ndarray, alpha: float, *, positive: bool, mean: np.ndarray | None = None
-) -> dict[str, float]:
-    """How well lasso codes of held-out signals do, and how sparse they are.
+) -> tuple[dict[str, float], np.ndarray]:
+    """Measure how well lasso codes of held-out signals do, and how sparse they are.
 
     Args:
       dictionary: `[n_atoms, n_features]`.
@@ -75,18 +75,18 @@ def coding_measures(
       `objective` (mean of 1/2 ||x - z D||^2 + alpha |z|_1), `objective_gap` (it is too high by at most), `left` (share
       of the signals' power that is not drawn), `n_nonzero` of a code, `used_atoms` (by any of the signals), `kurtosis`
       of all numbers of the codes, `lifetime_sparseness` and `population_sparseness` (means over atoms and signals that
-      are active).
+      are active); and the codes `[n, n_atoms]` that were measured.
     """
     mean = np.zeros(signals.shape[1], signals.dtype) if mean is None else mean
     _check_mean(mean, signals)
-    found = _measure_codes(dictionary, signals, mean, np.float32(alpha), positive)
-    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+    found, codes = _measure_codes(dictionary, signals, mean, np.float32(alpha), positive)
+    return {name: float(value) for name, value in found.items() if np.isfinite(value)}, np.asarray(codes)
 
 
 @functools.partial(jax.jit, static_argnames="positive")
 def _measure_codes(
     dictionary: jax.Array, signals: jax.Array, mean: jax.Array, alpha: jax.Array, positive: bool
-) -> dict[str, jax.Array]:
+) -> tuple[dict[str, jax.Array], jax.Array]:
     x = signals - mean[None]
     solved = sparse.fista(dictionary, x, alpha, positive=positive, tol=1e-4)
     codes, rest = solved.codes, x - jnp.matmul(solved.codes, dictionary, precision=jax.lax.Precision.HIGHEST)
@@ -104,7 +104,7 @@ def _measure_codes(
         found["lifetime_sparseness"] = jnp.nanmean(sparse.lifetime_sparseness(codes))
     if codes.shape[1] > 1:
         found["population_sparseness"] = jnp.nanmean(sparse.population_sparseness(codes))
-    return found
+    return found, codes
 
 
 def pursuit(dictionary: np.ndarray, signals: np.ndarray, most: int, mean: np.ndarray | None = None) -> Pursuit:

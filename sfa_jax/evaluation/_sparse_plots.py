@@ -1,17 +1,19 @@
 """Pictures of dictionaries, sparse codes, and of how sparse the world is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sfa_jax.evaluation._image_plots import entitle
+from sfa_jax import sparse
 from sfa_jax.evaluation._pictures import open_folder
 from sfa_jax.evaluation._sparse_measures import Curves, Pursuit
+from sfa_jax.evaluation._style import BLACK, BLUE, ORANGE, RED, count, entitle, tidy
 
 _ATOMS = 100  # drawn of each dictionary
-_CODES = 400  # frames of the picture of codes
+_CODES = 800  # frames of the picture of codes
+_SPREAD = 12  # standard deviations to both sides
 _LABELS = {
     "theta": "threshold theta of a ReLU, of full brightness",
     "tau": "lag tau, frames",
@@ -42,7 +44,7 @@ def plot_atoms(
     aspect = shape[0] / shape[1] if len(shape) == 3 else 0.7
     size = 5.2
     figure = plt.figure(
-        figsize=((size + 0.3) * len(dictionaries), size * aspect * rows / columns + 0.9), layout="constrained"
+        figsize=((size + 0.3) * len(dictionaries), size * aspect * rows / columns + 1.1), layout="constrained"
     )
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     parts = figure.subfigures(1, len(dictionaries), squeeze=False)[0]
@@ -50,14 +52,14 @@ def plot_atoms(
         shown = min(len(atoms), n)
         axes = part.subplots(rows, columns, squeeze=False)
         like = marks.get(name)
-        share = f"; {100 * np.mean(like):.0f} % of all like simple cells (framed)" if like is not None else ""
+        share = f"\n{100 * np.mean(like):.0f} % of all like simple cells (framed)" if like is not None else ""
         some = f"{shown} of {len(atoms)}" if shown < len(atoms) else f"{shown}"
-        part.suptitle(f"{name}: {some} atoms{share}", fontsize=11)
+        part.suptitle(f"{name}: {some} atoms, each on a scale of its own{share}", fontsize=11)
         for k, axis in enumerate(axes.ravel()):
             axis.set_xticks([]), axis.set_yticks([])
             framed = like is not None and k < shown and like[k]
             for spine in axis.spines.values():
-                spine.set(visible=k < shown, color="tab:orange" if framed else "0.8", linewidth=1.2 if framed else 0.5)
+                spine.set(visible=k < shown, color=ORANGE if framed else "0.8", linewidth=1.2 if framed else 0.5)
             if k < shown:
                 _draw_atom(axis, atoms[k], shape)
     save(figure, "atoms.png")
@@ -76,14 +78,14 @@ def _draw_atom(axis: Any, atom: np.ndarray, shape: tuple[int, ...]) -> None:
 
 
 def plot_sparse_codes(
-    folder: Path, codes: np.ndarray, samples: Mapping[str, np.ndarray], *, what: str, number: str
+    folder: Path, codes: Sequence[np.ndarray], samples: Mapping[str, np.ndarray], *, what: str, number: str
 ) -> list[Path]:
-    """Draws `codes.png`: codes over time, and how their numbers are spread.
+    """Draw `codes.png`: codes over time, and how their numbers are spread.
 
     Args:
       folder: where to; made if it is not there.
-      codes: `[time, n_atoms]` of frames that follow on each other, or of images.
-      samples: by name of the dictionary, numbers of codes of held-out signals, of any shape.
+      codes: `[time, n_atoms]` of each held-out sequence of frames, or of images.
+      samples: by name of the dictionary, the codes of held-out signals that were measured, of any shape.
       what: the frames are called.
       number: what a number of `codes` is called.
 
@@ -91,33 +93,55 @@ def plot_sparse_codes(
       The file written.
     """
     plt, save, written = open_folder(folder)
+    save(draw_sparse_codes(plt, codes, samples, what=what, number=number), "codes.png")
+    return written
+
+
+def draw_sparse_codes(
+    plt: Any, codes: Sequence[np.ndarray], samples: Mapping[str, np.ndarray], *, what: str, number: str
+) -> Any:
+    """Draw the figure of `plot_sparse_codes`."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained", width_ratios=(2, 1))
-    codes = codes[:_CODES]
-    signed = bool((codes < 0).any())
-    limit = float(np.quantile(np.abs(codes), 0.999)) or 1.0
+    every = np.concatenate(codes)
+    step = -(-len(every) // _CODES)
+    shown = every[::step]
+    signed = bool((shown < 0).any())
+    limit = float(np.quantile(np.abs(shown), 0.999)) or 1.0
     image = left.imshow(
-        codes.T, aspect="auto", interpolation="nearest", cmap="RdBu_r" if signed else "magma_r",
-        vmin=-limit if signed else 0, vmax=limit,
+        shown.T, aspect="auto", interpolation="nearest", cmap="RdBu_r" if signed else "magma_r",
+        vmin=-limit if signed else 0, vmax=limit, extent=(0, len(every), every.shape[1], 0),
     )  # fmt: skip
-    figure.colorbar(image, ax=left, label=number)
-    left.set(xlabel=what, ylabel="atom, by use", title=f"Codes of {what}s")
-    for (name, values), colour in zip(samples.items(), ("tab:orange", "0.5"), strict=False):
-        flat = np.ravel(values)
-        deviation = float(flat.std()) or 1.0
-        edges = np.linspace(-12, 12, 97)
-        density = np.histogram(flat / deviation, edges)[0] / (len(flat) * (edges[1] - edges[0]))
-        fourth = float(np.mean(((flat - flat.mean()) / deviation) ** 4))
-        right.stairs(density, edges, color=colour, label=f"{name}, kurtosis {fourth:.0f}", linewidth=1.3)
+    largest = float(np.abs(shown).max())
+    beyond = f", largest {largest:.2g}" if largest > limit else ""
+    extend = ("both" if signed else "max") if beyond else "neither"
+    figure.colorbar(image, ax=left, label=f"{number}{beyond}", extend=extend)
+    thinned = f", one of {step} drawn" if step > 1 else ""
+    left.set(
+        xlabel=f"held-out {what}" + (", sequences one after another" if len(codes) > 1 else ""), ylabel="atom, by use",
+        title=f"Codes of {count(len(every), f'held-out {what}')}{thinned}",
+    )  # fmt: skip
+    for (name, values), color, line in zip(samples.items(), (RED, BLUE), ("-", "--"), strict=False):
+        _spread(right, name, np.ravel(values), color, line)
     x = np.linspace(-6, 6, 200)
-    right.plot(x, np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi), color="black", linestyle=":", label="normal, kurtosis 3")
+    right.plot(x, np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi), color=BLACK, linestyle=":", label="normal, kurtosis 3")
     right.set(
         yscale="log", ylim=(1e-5, 20), xlabel="number of a code, in standard deviations", ylabel="density",
-        title="Held-out codes",
+        title="Lasso codes of held-out signals",
     )  # fmt: skip
     right.legend(frameon=False, fontsize=8)
-    right.spines[["top", "right"]].set_visible(False)
-    save(figure, "codes.png")
-    return written
+    tidy(right)
+    return figure
+
+
+def _spread(axis: Any, name: str, numbers: np.ndarray, color: str, line: str) -> None:
+    """Draw the density of numbers, and say the kurtosis that the table says of them."""
+    deviation = float(numbers.std()) or 1.0
+    edges = np.linspace(-_SPREAD, _SPREAD, 8 * _SPREAD + 1)
+    density = np.histogram(numbers / deviation, edges)[0] / (len(numbers) * (edges[1] - edges[0]))
+    found = float(sparse.kurtosis(numbers))
+    outside = float(np.mean(np.abs(numbers) > _SPREAD * deviation))
+    label = f"{name}, kurtosis {found:.0f}" + (f" ({100 * outside:.2g} % lie outside)" if outside else "")
+    axis.stairs(density, edges, color=color, label=label, linewidth=1.3, linestyle=line)
 
 
 def plot_pursuit(folder: Path, pursuits: Mapping[str, Pursuit], name: str, title: str) -> list[Path]:
@@ -134,19 +158,19 @@ def plot_pursuit(folder: Path, pursuits: Mapping[str, Pursuit], name: str, title
     """
     plt, save, written = open_folder(folder)
     figure, axis = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
-    for (label, found), colour in zip(pursuits.items(), ("tab:orange", "0.45", "tab:blue"), strict=False):
+    for (label, found), color in zip(pursuits.items(), (RED, BLUE, BLACK), strict=False):
         numbers = np.arange(1, found.left.shape[1] + 1)
         left = found.left if np.isfinite(found.left).any() else np.zeros_like(found.left)
         low, middle, high = np.nanquantile(left, [0.25, 0.5, 0.75], axis=0)
-        axis.plot(numbers, middle, color=colour, label=label)
-        axis.fill_between(numbers, low, high, color=colour, alpha=0.2, linewidth=0)
+        axis.plot(numbers, middle, color=color, label=label)
+        axis.fill_between(numbers, low, high, color=color, alpha=0.2, linewidth=0)
         k = found.elbow
-        axis.plot([k], [middle[k - 1]], "o", color=colour, markersize=7)
-        axis.annotate(f"elbow: {k}", (k, middle[k - 1]), (8, 8), textcoords="offset points", fontsize=9, color=colour)
+        axis.plot([k], [middle[k - 1]], "o", color=color, markersize=7)
+        axis.annotate(f"elbow: {k}", (k, middle[k - 1]), (8, 8), textcoords="offset points", fontsize=9, color=color)
     axis.set(
         xlabel="non-zeros of a code", ylabel="share of the power that is left", ylim=(0, None), title=title,
     )  # fmt: skip
-    axis.spines[["top", "right"]].set_visible(False)
+    tidy(axis)
     axis.legend(frameon=False)
     save(figure, f"{name}.png")
     return written
@@ -168,12 +192,13 @@ def plot_series(folder: Path, series: np.ndarray, drawn: np.ndarray, n_nonzero: 
     figure, axes = plt.subplots(len(chosen), 1, figsize=(9, 5.4), layout="constrained", sharex=True)
     for axis, k in zip(axes, chosen, strict=True):
         axis.plot(series[:, k], color="black", linewidth=1, label="pixel")
-        axis.plot(drawn[:, k], color="tab:orange", linewidth=1, label=f"{n_nonzero} sinusoids")
-        axis.spines[["top", "right"]].set_visible(False)
+        axis.plot(drawn[:, k], color=RED, linewidth=1, label=f"{n_nonzero} sinusoids")
+        tidy(axis)
     axes[0].legend(frameon=False, ncols=2, loc="upper right")
     axes[1].set_ylabel("brightness")
     axes[-1].set_xlabel("frame")
-    figure.suptitle("Series of three pixels, drawn from few sinusoids by orthogonal matching pursuit")
+    chosen_by = "5, 30 and 60 % of the pixels change more"
+    entitle(figure, f"Series of three pixels ({chosen_by}), drawn from few sinusoids by orthogonal matching pursuit")
     save(figure, "sinusoids.png")
     return written
 
@@ -200,13 +225,13 @@ def plot_kurtosis(folder: Path, curves: Curves, what: str) -> list[Path]:
         strengths = np.array(given)
         told = np.isfinite(values).mean(axis=1) >= 0.5  # of fewer the median would be of others than before
         low, middle, high = np.nanquantile(values[told], [0.25, 0.5, 0.75], axis=1)
-        axis.fill_between(strengths[told], low, high, alpha=0.2, linewidth=0, color="tab:blue")
-        axis.plot(strengths[told], middle, "o-", markersize=3, color="tab:blue", label=f"after, median {what}")
+        axis.fill_between(strengths[told], low, high, alpha=0.2, linewidth=0, color=BLUE)
+        axis.plot(strengths[told], middle, "o-", markersize=3, color=BLUE, label=f"after, median {what}")
         axis.axhline(before, color="black", linestyle=":", linewidth=1, label="before")
         axis.set(xlabel=_LABELS[name], yscale="log")
         axis.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
         axis.yaxis.set_major_formatter("{x:g}"), axis.yaxis.set_minor_formatter("{x:g}")
-        axis.spines[["top", "right"]].set_visible(False)
+        tidy(axis)
     axes[0, 0].set_ylabel("kurtosis")
     axes[0, 0].legend(frameon=False, fontsize=8)
     entitle(figure, f"How heavy the tails are, of each {what}: median and quartiles")

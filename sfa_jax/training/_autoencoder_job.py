@@ -244,6 +244,13 @@ class AutoencoderJob(ImageJob):
             return found, None
         return found, np.asarray(autoencoders.random_hole(key, clean.shape, size=self._config.corruption.size))
 
+    def _filter_pictures(self, state: TrainState) -> list[Picture]:
+        encoder = state.params["encoder"]
+        if "block_0_kernel" in encoder:
+            return evaluation.filter_pictures(np.asarray(encoder["block_0_kernel"]))
+        first = encoder["hidden_0" if "hidden_0" in encoder else "code"]["kernel"]
+        return evaluation.filter_pictures(np.asarray(first).reshape(*self._frame_shape, -1))
+
     def _loss_of_images(
         self, params: Any, state: TrainState, key: jax.Array, images: jax.Array, weight: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array], Any]:
@@ -251,7 +258,8 @@ class AutoencoderJob(ImageJob):
         growing = self._config.objective.l1_warmup * self.n_steps
         grown = jnp.minimum(1.0, (state.step + 1) / max(growing, 1.0))
         losses, terms = self._losses(params, key, images, train=True, grown=grown)
-        return losses, terms, state.batch_stats
+        weights = {"l1": self._config.objective.l1_weight * grown, "kl": self._config.objective.beta}
+        return losses, {name: weights.get(name, 1.0) * term for name, term in terms.items()}, state.batch_stats
 
 
 class AutoencoderModel(ImageModel):

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sfa_jax import evaluation
 from sfa_jax._errors import InputError
 from sfa_jax.data import Batch
-from sfa_jax.evaluation import effective_rank_of
+from sfa_jax.evaluation import Picture
 from sfa_jax.slowness import (
     PCA,
     LinearSFA,
@@ -176,8 +177,14 @@ class ClosedFormJob(MeasuredJob):
         train, held_out = ([whole[p.run][p.start : p.stop] for p in part] for part in (self._read, self._held_out))
         rank = np.minimum(solved.rank, self._dim)
         parts: Any = np.zeros(self._dim), np.eye(self._dim), solved.delta, rank
-        metrics = {"effective_rank": effective_rank_of(np.concatenate(held_out))}
+        metrics = {"effective_rank": evaluation.effective_rank_of(np.concatenate(held_out))}
         return readout, Measured(train, held_out, whole, LinearSFA(*parts)), metrics
+
+    def _filter_pictures(self, state: TrainState) -> list[Picture]:
+        weights, name = np.asarray(state.params["components"]).T, "Principal components that the features are made of"
+        if self._options.degree == 1:
+            weights, name = weights @ np.asarray(state.readout["matrix"]), "Weights of the features on the pixels"
+        return evaluation.filter_pictures(weights.reshape(*self._frame_shape, -1), name)
 
     def _code(self, model: Any, y: np.ndarray) -> np.ndarray:
         return y  # `evaluate` keeps codes: the monomials of a whole video need not fit in memory

@@ -87,6 +87,9 @@ class FinolaJob(ImageJob):
         }
         return measures, evaluation.wave_pictures(params, grown[self._network.order])
 
+    def _filter_pictures(self, state: TrainState) -> list[Picture]:
+        return evaluation.filter_pictures(np.asarray(state.params["encoder"]["block_0"]["kernel"]))
+
     def _loss_of_images(
         self, params: Any, state: TrainState, key: jax.Array, images: jax.Array, weight: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array], Any]:

@@ -136,6 +136,7 @@ class ImageJob:
         own, pictures = self._own_measures(state, model, codes, poll)
         pictures = [
             Picture("reconstructions.png", lambda f: evaluation.plot_reconstructions(f, self._held_out, drawn)),
+            *self._filter_pictures(state),
             *evaluation.loss_pictures(records, self._loss_name),
             *pictures,
         ]
@@ -176,6 +177,10 @@ class ImageJob:
     def _model(self, state: TrainState) -> Any:
         """What the state has learned so far: what a checkpoint of it would be restored as."""
         return self.restore(self._config, state._asdict(), self._frame_shape)
+
+    def _filter_pictures(self, state: TrainState) -> list[Picture]:
+        """List the picture of the filters that see the pixels."""
+        raise NotImplementedError
 
     def _held_out_loss(self, state: TrainState, drawn: np.ndarray) -> float:
         raise NotImplementedError

@@ -107,6 +107,9 @@ class MaskedFinolaJob(MeasuredJob):
         masked = Picture("masked.png", lambda folder: evaluation.plot_masked(folder, *shown))
         return found._replace(summary=summary, pictures=[*found.pictures, masked])
 
+    def _filter_pictures(self, state: TrainState) -> list[Picture]:
+        return evaluation.filter_pictures(np.asarray(state.params["encoder"]["cells"]["block_0"]["kernel"]))
+
     def _held_out_images(self, most: int) -> np.ndarray:
         return evenly_spaced(self._frames(self._held_out), most)
 

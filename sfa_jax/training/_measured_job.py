@@ -11,6 +11,7 @@ import optax
 
 from sfa_jax import evaluation
 from sfa_jax._errors import InputError
+from sfa_jax.evaluation import Picture
 from sfa_jax.slowness import LinearSFA
 from sfa_jax.training._finished import Finished
 from sfa_jax.training._inputs import Inputs
@@ -154,9 +155,41 @@ class MeasuredJob:
         summary |= {"held_out_frames": float(self._n_held_out), "dim": float(self._dim)}
         summary |= {"closed_form": 1.0} if self.closed_form else {}
         code = [self._code(model, y) for y in measured.whole]
-        shown = [self._code(model, y)[:, : int(measured.readout.rank)] for y in measured.held_out]
-        pictures = evaluation.code_pictures(shown, held_truth) + evaluation.loss_pictures(records, self.loss_name)
+        pictures = [
+            *self._code_pictures(model, measured),
+            *evaluation.delta_pictures(summary),
+            *self._filter_pictures(state),
+            *evaluation.loss_pictures(records, self.loss_name),
+        ]
         return Finished(summary, code, self._is_held_out(), pictures)
+
+    def _code_pictures(self, model: Model, measured: Measured) -> list[Picture]:
+        """List the pictures of the code of the held-out frames, in standard deviations of the training frames."""
+        rank = int(measured.readout.rank)
+        if not rank:
+            return []
+        held_out, train = (
+            [self._code(model, y)[:, :rank] for y in part] for part in (measured.held_out, measured.train)
+        )
+        code, parts = evaluation.in_training_deviations(held_out, train), self._held_out
+
+        def image_of(part: int, frame: int) -> np.ndarray:
+            at = parts[part].start + frame
+            return self._frames([parts[part]._replace(start=at, stop=at + 1)])[0][0]
+
+        def place_of(part: int, frame: int) -> str:
+            at = parts[part]
+            return (f"sequence {at.run}, " if len(self._runs) > 1 else "") + f"frame {at.start + frame}"
+
+        extremes = evaluation.find_extremes(code)
+        return [
+            *evaluation.code_pictures(code, self._truth(parts)),
+            *evaluation.extreme_pictures(extremes, image_of, place_of),
+        ]
+
+    def _filter_pictures(self, state: TrainState) -> list[Picture]:
+        """List the picture of the filters that see the pixels, where there are any."""
+        raise NotImplementedError
 
     def _is_held_out(self) -> list[np.ndarray]:
         held_out = [np.zeros(len(run), bool) for run in self._runs]

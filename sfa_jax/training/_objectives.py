@@ -16,7 +16,7 @@ from sfa_jax.slowness import (
     whitened_slowness_loss,
 )
 
-# (y [batch, time, dim], valid [batch, time], reset [batch, time]) -> (loss, terms)
+# (y [batch, time, dim], valid [batch, time], reset [batch, time]) -> (loss, its weighted terms, whose sum it is)
 Objective = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
 OBJECTIVES = ("whitened", "sfa", "vamp2")
 
@@ -58,8 +58,8 @@ def _held_in_scale(name: str, loss: Callable[..., jax.Array], config: Any, lag: 
     def objective(y: jax.Array, valid: jax.Array, reset: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         mask = pair_mask(valid, reset, lag)
         value = loss(y[:, lag:], y[:, :-lag], epsilon=config.epsilon, mask=mask)
-        scale = log_variance_penalty(y, mask=valid)
-        return value + config.log_variance_weight * scale, {name: value, "log_variance": scale}
+        scale = config.log_variance_weight * log_variance_penalty(y, mask=valid)
+        return value + scale, {name: value, "log_variance": scale}
 
     return objective
 
@@ -72,10 +72,11 @@ def _sfa(config: Any, lag: int, dim: int) -> Objective:
 
     def objective(y: jax.Array, valid: jax.Array, reset: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         mask = pair_mask(valid, reset, lag)
-        terms = sfa_loss(y[:, lag:], y[:, :-lag], mask=mask, **weights)
+        found = sfa_loss(y[:, lag:], y[:, :-lag], mask=mask, **weights)
         if config.two_batch:
-            terms = _unbiased(terms, y[:, lag:], mask)
-        return terms.total, {"slowness": terms.slowness, "variance": terms.variance, "correlation": terms.correlation}
+            found = _unbiased(found, y[:, lag:], mask)
+        names = ("slowness", "variance", "correlation")
+        return found.total, {name: weights[f"{name}_weight"] * getattr(found, name) for name in names}
 
     def _unbiased(terms: SFALoss, y_t: jax.Array, mask: jax.Array) -> SFALoss:
         y_t, mask = y_t.reshape(-1, dim), mask.reshape(-1)  # one long held-out clip has two halves as well

@@ -148,8 +148,8 @@ class SlowAutoencoderJob(SlowNetworkJob):
         weight = batch.valid[:, -1].astype(jnp.float32)
         errors = reconstruction_loss(drawn, as_float(batch.frames[:, -1]))
         error = jnp.sum(weight * errors) / jnp.maximum(jnp.sum(weight), 1)
-        loss = loss + self._config.objective.reconstruction_weight * error
-        return loss, (terms | {"reconstruction": error}, jax.lax.stop_gradient(y_last), batch_stats)
+        error = self._config.objective.reconstruction_weight * error
+        return loss + error, (terms | {"reconstruction": error}, jax.lax.stop_gradient(y_last), batch_stats)
 
 
 class SlowDrawer(SlowModel):

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from sfa_jax import evaluation
+from sfa_jax.evaluation import Picture
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import (
     Codes,
@@ -89,6 +90,9 @@ class SlowNetworkJob(MeasuredJob):
         loss, _ = self._loss(y, np.ones_like(reset), reset)
         metrics = {"loss": float(loss), "effective_rank": evaluation.effective_rank_of(y[0])}
         return self._readout(measured), measured, metrics
+
+    def _filter_pictures(self, state: TrainState) -> list[Picture]:
+        return evaluation.filter_pictures(np.asarray(state.params["encoder"]["block_0"]["kernel"]))
 
     def _untrained_codes(self, train: list[np.ndarray], held_out: list[np.ndarray]) -> tuple[Codes, Codes]:
         every = -(-sum(len(part) for part in train) // _CALIBRATION_FRAMES)

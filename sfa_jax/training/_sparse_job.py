@@ -119,15 +119,16 @@ class SparseCodingJob:
         if not np.isfinite(dictionary).all():
             raise FloatingPointError("an atom of the dictionary is not finite")
         codes = self._model(state).codes(self._sample[: 4 * _CHUNK**2])
-        found = self._code(dictionary)
+        measured = self._code(dictionary)
+        found, _ = measured
         readout = {"mean": codes.mean(axis=0), "deviation": codes.std(axis=0)}
         names = {"objective": "loss", "left": "left", "n_nonzero": "n_nonzero"}
-        return readout, found, {shown: found[name] for name, shown in names.items() if name in found}
+        return readout, measured, {shown: found[name] for name, shown in names.items() if name in found}
 
     def finish(
         self,
         state: TrainState,
-        measured: dict[str, float],
+        measured: tuple[dict[str, float], np.ndarray],
         records: Sequence[Mapping[str, Any]],
         poll: Callable[[], None],
     ) -> Finished:
@@ -135,21 +136,18 @@ class SparseCodingJob:
         model = self._model(state)
         n_held_out = float(sum(map(len, self._held_out)))
         summary = {"held_out_frames": n_held_out, "signals": float(len(self._measured)), "dim": float(self._n_atoms)}
-        held_out_codes = model.codes(self._measured)
-        order = np.argsort(-np.abs(held_out_codes).mean(axis=0))  # atoms by use
-        scores = {"learned": held_out_codes}
+        order = np.argsort(-np.abs(measured[1]).mean(axis=0))  # atoms by use
         dictionaries: dict[str, tuple[np.ndarray, np.ndarray | None]] = {"learned": (model.dictionary[order], None)}
         if "pca" in self._config.evaluation.baselines:
             middle, components = evaluation.principal_components(self._sample, self._n_atoms)
             dictionaries["pca"] = components, middle  # which costs it nothing
-            scores["PCA"] = (self._measured - middle) @ components.T
-        pursuits, marks = {}, {}
+        pursuits, marks, codes = {}, {}, {}
         for name, (atoms, mean) in dictionaries.items():
             start = "" if name == "learned" else f"baseline/{name}/"
-            found = dict(measured) if name == "learned" else self._code(atoms, mean)
+            found, codes[name] = measured if name == "learned" else self._code(atoms, mean)
             most = min(_MOST_PICKED, self._signals.size // 2)
             pursuits[name] = evaluation.pursuit(atoms, self._measured, most, mean)
-            found |= _left_after(pursuits[name])
+            found = found | _left_after(pursuits[name])
             poll()
             if self._signals.kind == "patches":
                 marks[name], fitted = _like_simple_cells(atoms, self._signals.shape)
@@ -165,16 +163,16 @@ class SparseCodingJob:
         atoms_of = {names[name]: atoms for name, (atoms, _) in dictionaries.items()}
         marked = {names[n]: m for n, m in marks.items()}
         left = {names[n]: p for n, p in pursuits.items()}
-        run = int(np.argmax([held.sum() for held in self._is_held_out]))
-        kept = self._is_held_out[run] if self._held_out else slice(None)
-        shown = embedded[run][kept][:, order]
+        coded = {names[n]: z for n, z in codes.items()}
+        kept = self._is_held_out if self._held_out else [np.ones(len(run), bool) for run in self._runs]
+        shown = [code[mine][:, order] for code, mine in zip(embedded, kept, strict=True)]
         what = "image" if self._signals.kind == "patches" else "frame"
         number = "code" if self._signals.kind == "frames" else f"mean absolute code of {self._signals.kind}"
         title = "What is left of held-out signals by orthogonal matching pursuit"
         losses = [{k: record[k] for k in ("step", "split", "loss") if k in record} for record in records]
         pictures += [
             Picture("atoms.png", lambda f: evaluation.plot_atoms(f, atoms_of, self._signals.shape, marked)),
-            Picture("codes.png", lambda f: evaluation.plot_sparse_codes(f, shown, scores, what=what, number=number)),
+            Picture("codes.png", lambda f: evaluation.plot_sparse_codes(f, shown, coded, what=what, number=number)),
             Picture("pursuit.png", lambda f: evaluation.plot_pursuit(f, left, "pursuit", title)),
             *evaluation.loss_pictures(losses, "objective of a signal"),
         ]
@@ -214,7 +212,7 @@ class SparseCodingJob:
             ]
         return summary, pictures
 
-    def _code(self, dictionary: np.ndarray, mean: np.ndarray | None = None) -> dict[str, float]:
+    def _code(self, dictionary: np.ndarray, mean: np.ndarray | None = None) -> tuple[dict[str, float], np.ndarray]:
         """Of principal components, whose sign is arbitrary, codes have both."""
         positive = self._options["positive"] and mean is None
         return evaluation.coding_measures(dictionary, self._measured, self._alpha, positive=positive, mean=mean)

@@ -160,6 +160,9 @@ class VideoAutoencoderJob(MeasuredJob):
         starts = [(frames, start) for frames in parts for start in range(0, len(frames) - length + 1, length)]
         return np.stack([np.asarray(x[start : start + length]) for x, start in starts[:: -(-len(starts) // _MEASURED)]])
 
+    def _filter_pictures(self, state: TrainState) -> list[Picture]:
+        return evaluation.filter_pictures(np.asarray(state.params["blocks"]["0"]["kernel"]))
+
     def _loss(self, params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, tuple[Metrics, jax.Array, Any]]:
         network, objective, context = self._network, self._config.objective, self._context
         frames, valid = as_float(batch.frames), batch.valid.astype(jnp.float32)
@@ -177,8 +180,8 @@ class VideoAutoencoderJob(MeasuredJob):
         if objective.n_future:
             codes = network.advance(params, h[:, -2], h[:, -1], objective.n_future)
             future, _ = network.decode(params, codes, carry)
-            terms["future"] = mean(future, slice(context, None))
-            total = total + objective.future_weight * terms["future"]
+            terms["future"] = objective.future_weight * mean(future, slice(context, None))
+            total = total + terms["future"]
         return total, (terms, state.carry, state.batch_stats)
 
 

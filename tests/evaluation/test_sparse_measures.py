@@ -16,7 +16,7 @@ def test_elbow():
 
 def test_coding_measures_of_an_orthonormal_dictionary(rng):
     x = rng.standard_normal((40, 5)).astype(np.float32)
-    found = evaluation.coding_measures(np.eye(5, dtype=np.float32), x, 0.5, positive=False)
+    found, codes = evaluation.coding_measures(np.eye(5, dtype=np.float32), x, 0.5, positive=False)
     z = np.sign(x) * np.maximum(np.abs(x) - 0.5, 0)
     expected = {
         "objective": np.mean(0.5 * np.sum((x - z) ** 2, axis=1) + 0.5 * np.abs(z).sum(axis=1)),
@@ -28,6 +28,7 @@ def test_coding_measures_of_an_orthonormal_dictionary(rng):
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, rel=1e-3), name
     assert 0 <= found["objective_gap"] < 1e-3 * found["objective"]
+    np.testing.assert_allclose(codes, z, atol=1e-3)
 
 
 def test_pursuit_of_orthonormal_atoms_leaves_the_smallest(rng):

@@ -32,9 +32,8 @@ def test_what_a_run_measures_and_writes(variational):
     assert summary["held_out_images"] == 20
     np.testing.assert_allclose(summary["elbo"], -summary["held_out/loss"], rtol=1e-6)
     drawn = {path.name for path in (workdir / "plots").iterdir()}
-    assert drawn == {f"{name}.png" for name in ("reconstructions", "losses", "codes", "restorations", "samples")} | {
-        "interpolations.png"
-    }
+    names = ("reconstructions", "losses", "codes", "filters", "restorations", "samples", "interpolations")
+    assert drawn == {f"{name}.png" for name in names}
     record = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[0])
     np.testing.assert_allclose(record["loss"], record["reconstruction"] + record["kl"], rtol=1e-4)
 
@@ -123,6 +122,8 @@ def test_a_sparse_convolutional_one(tiny_autoencoder, tmp_path):
     config.evaluation.plots, config.evaluation.baselines = False, ()
     summary = train_and_evaluate(config, tmp_path)
     assert {"live_units", "active_share", "active_share_of_live", "held_out/l1"} <= summary.keys()
+    record = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    np.testing.assert_allclose(record["loss"], record["reconstruction"] + record["l1"], rtol=1e-5)
     codes = restore_model(tmp_path).sample(50)
     assert codes.min() >= 0
 

@@ -83,7 +83,10 @@ def test_what_a_drawn_slow_code_measures_and_writes(slow):
     assert names <= summary.keys()
     assert summary["drawn/code_size"] == 7
     drawn = {path.name for path in (workdir / "plots").iterdir()}
-    assert {"traversal.png", "reconstructions.png", "losses.png", "traces.png"} <= drawn
+    assert {"traversal.png", "reconstructions.png", "losses.png", "traces.png", "filters.png", "extremes.png"} <= drawn
+    record = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[0])
+    terms = record["slowness"] + record["log_variance"] + record["reconstruction"]
+    np.testing.assert_allclose(record["loss"], terms, rtol=1e-5)
 
 
 def test_one_feature_is_moved_and_the_others_held(slow):

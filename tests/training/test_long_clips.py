@@ -25,7 +25,7 @@ def test_a_step_needs_little_more_memory_than_what_it_keeps():
     frames, last = 1024 * 32 * 32 * 3, 1024 * 4 * 4 * 32 * 4
     assert frames + last < kept < 1.15 * (frames + last)
     assert kept < whole.kept_bytes() / 3.5
-    assert peak <= 1.5 * kept
+    assert peak <= 1.55 * kept  # 1.50 as jax 0.10 plans it, 1.52 as jax 0.12 does
     assert peak < peak_bytes(whole.compiled()) / 4
 
 

@@ -43,19 +43,21 @@ def test_objectives_are_the_losses_of_their_pairs(options, y, lag):
             slowness.whitened_slowness_loss(now, past, epsilon=1e-3),
             slowness.log_variance_penalty(y),
             slowness.vamp2_loss(now, past, epsilon=1e-3),
-            slowness.sfa_loss(now, past).total,
+            slowness.sfa_loss(now, past, **slowness.sfa_weights("equal", 3)).total,
         )
 
-    slow, scale, vamp2, published = expected(y, now, past)
+    slow, scale, vamp2, equal = expected(y, now, past)
     total, terms = jax.jit(make_objective(options, 3))(y, valid, reset)
     np.testing.assert_allclose(terms["slowness"], slow, rtol=1e-6)
     np.testing.assert_allclose(total, slow + 0.01 * scale, rtol=1e-6)
+    np.testing.assert_allclose(terms["log_variance"], 0.01 * scale, rtol=1e-6)  # weighted: terms add up to the loss
     options.name = "vamp2"
     _, terms = jax.jit(make_objective(options, 3))(y, valid, reset)
     np.testing.assert_allclose(terms["vamp2"], vamp2, rtol=1e-6)
-    options.name = "sfa"
-    total, _ = jax.jit(make_objective(options, 3))(y, valid, reset)
-    np.testing.assert_allclose(total, published, rtol=1e-6)
+    options.name, options.sfa.scaling = "sfa", "equal"
+    total, terms = jax.jit(make_objective(options, 3))(y, valid, reset)
+    np.testing.assert_allclose(total, equal, rtol=1e-6)
+    np.testing.assert_allclose(total, sum(terms.values()), rtol=1e-6)
 
 
 def test_two_batch_penalties_come_from_two_halves_of_the_pairs(options, y):

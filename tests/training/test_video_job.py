@@ -18,6 +18,7 @@ def tiny(cache, arg="smoke"):
     config.data.image_size, config.data.room.n_frames = 8, 200
     config.network.channels, config.network.code_size, config.network.hidden = (3,), 4, 6
     config.train.steps, config.train.evaluate_every, config.train.schedule = 4, 2, "constant"
+    config.objective.future_weight = 2.0
     return config
 
 
@@ -44,7 +45,7 @@ def test_what_a_run_measures_and_writes(finished):
     found = [summary[f"future/baseline/last_frame/squared_error/{k}"] for k in (1, 2)]
     np.testing.assert_allclose(found, last, rtol=1e-5)
     drawn = {path.name for path in (workdir / "plots").iterdir()}
-    assert {"clips.png", "clips.gif", "future.png", "losses.png"} <= drawn
+    assert {"clips.png", "clips.gif", "future.png", "losses.png", "filters.png", "extremes.png", "deltas.png"} <= drawn
     record = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[0])
     np.testing.assert_allclose(record["loss"], record["reconstruction"] + record["future"], rtol=1e-5)
 
