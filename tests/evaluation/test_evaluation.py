@@ -67,7 +67,7 @@ def test_linear_r2_can_be_negative(rng):
     for bad in (latent[:, None], latent[:-1]):
         with pytest.raises(ValueError, match=r"train_code, train_latent: expected shapes"):
             evaluation.linear_r2(code, bad, code, latent)
-        with pytest.raises(ValueError, match="code, latent"):
+        with pytest.raises(ValueError, match="held_code, held_latent"):
             evaluation.linear_r2(code, latent, code, bad)
 
 
