@@ -56,7 +56,8 @@ class ClipSampler:
     padded. The seed plays no part.
 
     "in_turn": one reader goes through all runs, every frame once an epoch, and begins anew. The last clip of a run is
-    padded, `reset` is set where a clip begins a run. For moments, which are sums over all frames.
+    padded, which may be all of a short one, `reset` is set where a clip begins a run. For moments, which are sums over
+    all frames.
 
     Args:
       lengths: number of frames of each run.
@@ -70,7 +71,7 @@ class ClipSampler:
       steps_per_epoch: how many batches it takes to draw every clip about once.
 
     Raises:
-      InputError: an argument is out of its range, or no run is as long as a clip.
+      InputError: an argument is out of its range, or no run is as long as a clip ("in_turn": has two frames).
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class ClipSampler:
         check_whole("data.batch_size", batch_size, 1, "clip")
         check_whole("seed", seed, 0)
         longest = int(max(lengths, default=0))
-        if longest < clip_length:
+        if longest < (2 if order == "in_turn" else clip_length):
             raise InputError(
                 f"data.clip_length: a clip of {clip_length} frames is longer than every run (the longest has {longest} "
                 f"frames for training); set it to at most {longest} or give longer video"
@@ -168,6 +169,8 @@ class ClipSampler:
     def _grids(self) -> list[_Clips]:
         """Clips end to end in every run, from its first frame and from half a clip later; a short run is one clip."""
         hop = self._clip_length
+        if self._order == "in_turn":
+            return [self._clips([np.arange(0, n, hop) for n in self._lengths])]
         return [
             self._clips([np.arange(shift if n > hop else 0, n - 1, hop) for n in self._lengths])
             for shift in (0, hop // 2)

@@ -138,14 +138,22 @@ def test_stopped_and_resumed_is_the_same(config, finished, tmp_path, monkeypatch
     assert summary_of(tmp_path) == summary_of(finished)
 
 
-def test_in_turn_is_every_frame_once_a_pass():
-    sampler = ClipSampler([7, 3, 8], clip_length=4, batch_size=1, order="in_turn")
-    assert sampler.steps_per_epoch == 5
+@pytest.mark.parametrize(
+    ("lengths", "resets"),
+    [
+        ([7, 3, 8], [True, False, True, True, False]),
+        ([9, 5], [True, False, False, True, False]),  # one frame is left over
+        ([3, 2], [True, True]),  # each shorter than a chunk
+    ],
+)
+def test_in_turn_is_every_frame_once_a_pass(lengths, resets):
+    sampler = ClipSampler(lengths, clip_length=4, batch_size=1, order="in_turn")
+    n_steps = sampler.steps_per_epoch
     for epoch in range(2):
-        batches = [sampler.at(epoch * 5 + step) for step in range(5)]
+        batches = [sampler.at(epoch * n_steps + step) for step in range(n_steps)]
         seen = np.concatenate([batch.frames[batch.valid] for batch in batches])
-        assert seen.tolist() == list(range(18))
-        assert [bool(batch.reset[0, 0]) for batch in batches] == [True, False, True, True, False]
+        assert seen.tolist() == list(range(sum(lengths)))
+        assert [bool(batch.reset[0, 0]) for batch in batches] == resets
         assert not any(batch.reset[0, 1:].any() for batch in batches)
 
 
