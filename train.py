@@ -11,7 +11,6 @@ with the same flags and
 
 import datetime
 import logging
-from pathlib import Path
 
 from absl import app, flags
 from ml_collections import config_flags
@@ -37,21 +36,26 @@ def main(argv: list[str]) -> None:
 
 
 def _train() -> None:
-    from sfa_jax import evaluation
+    from sfa_jax._folders import as_path
     from sfa_jax.training import JobFlags, join, train_and_evaluate
 
     job = (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID, _DISTRIBUTED, _JOIN_TIMEOUT)
     processes = join(JobFlags(*(flag.value for flag in job)))
     config = _CONFIG.value
     new = f"runs/{config.name}/{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    workdir = Path(processes.share(lambda: _WORKDIR.value or new))
+    given = processes.share(lambda: new if _WORKDIR.value is None else _WORKDIR.value)
+    workdir = as_path(given, "--workdir")
     logging.getLogger("sfa_jax").info("workdir: %s", workdir)
-    summary = train_and_evaluate(config, workdir)
+    train_and_evaluate(config, workdir, report=_report)
     if processes.first:
-        print(evaluation.table(summary))
-        for sentence in evaluation.verdicts(summary, int(summary.get("dim", 0))):
-            print(sentence)
-        print(f"summary, checkpoints, embeddings and plots are in {workdir}")
+        _cli.show(f"summary, checkpoints, embeddings and plots are in {workdir}")
+
+
+def _report(summary: dict[str, float]) -> None:
+    from sfa_jax import evaluation
+
+    verdicts = evaluation.verdicts(summary, int(summary.get("dim", 0)))
+    _cli.show("\n".join([evaluation.table(summary), *verdicts]))
 
 
 if __name__ == "__main__":

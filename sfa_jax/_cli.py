@@ -1,16 +1,20 @@
 """What the commands share: log lines on the screen, errors without a stack trace, the compilation cache."""
 
+import contextlib
 import errno
+import io
 import itertools
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import absl.logging
 
 from sfa_jax._errors import InputError
+from sfa_jax._folders import is_utf8
 
 
 def run(main: Callable[[], None]) -> None:
@@ -30,10 +34,11 @@ def _run(main: Callable[[], None]) -> None:
     from sfa_jax.data import ReaderError, StalledError
     from sfa_jax.training import DivergedError, PeerError, Stopped
 
+    _make_printable()
     _log_to_screen()
-    _use_compilation_cache()
     sys.unraisablehook = _show_unraisable
     try:
+        _use_compilation_cache()
         main()
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
@@ -56,6 +61,22 @@ def _run(main: Callable[[], None]) -> None:
         _fail_full(error)
 
 
+def show(text: str) -> None:
+    """Prints; where nothing can be printed (a closed pipe, a full disk), says so and goes on."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        logging.getLogger("sfa_jax").warning("cannot print what follows the run: %s", error.strerror or error)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer goes there
+
+
+def _make_printable() -> None:
+    """Shows characters that the terminal's encoding lacks, or that a path has and no encoding, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def parse_flags(argv: list[str]) -> list[str]:
     """Parses the flags as absl does, but answers a wrong one with a line instead of a stack trace."""
     from absl import flags
@@ -66,6 +87,8 @@ def parse_flags(argv: list[str]) -> list[str]:
         _ = flags.FLAGS.config.name  # a config file that failed to load says so only now
         return rest
     except (AttributeError, KeyError) as error:  # how ml_collections says that a field is unknown
+        if "ml_collections" not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts:
+            raise  # a mistake in the config file, to which the stack trace leads
         said = str(error.args[0] if error.args else error).replace("\\n", " ").replace("\n", " ").replace("\\'", "'")
         unknown, _, hint = said.strip("'\"").partition("' ")
         flag = next((word for word in argv[1:] if unknown in word.split("=")[0].split(".")), "--config")
@@ -129,7 +152,8 @@ class _ScreenHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(self.format(record), file=sys.stderr)
+        with contextlib.suppress(OSError):  # a terminal that was closed, or a full disk, is no reason to end a run
+            tqdm.write(self.format(record), file=sys.stderr)
 
 
 def _log_to_screen() -> None:
@@ -151,5 +175,9 @@ def _use_compilation_cache() -> None:
     from sfa_jax.data import cache_root
 
     if jax.config.values["jax_compilation_cache_dir"] is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_root() / "compiled"))
+        folder = cache_root() / "compiled"
+        if not is_utf8(folder):
+            logging.getLogger("sfa_jax").info("compiled programs are not kept: the name of %s is not UTF-8", folder)
+            return
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

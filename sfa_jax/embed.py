@@ -6,12 +6,14 @@ autoencoder the codes as they are), `run_id`, `frame_index`, and `truth/<name>` 
 
 import argparse
 import logging
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from sfa_jax import _cli
 from sfa_jax._errors import InputError
+from sfa_jax._folders import as_path
 
 
 def embed(workdir: str | Path, path: str, output: str | Path, *, best: bool = False) -> None:
@@ -30,7 +32,7 @@ def embed(workdir: str | Path, path: str, output: str | Path, *, best: bool = Fa
     """
     from sfa_jax.training import load_runs, restore_run, write_embeddings
 
-    output = Path(output)
+    workdir, output = as_path(workdir, "WORKDIR"), as_path(output, "OUTPUT")
     if output.suffix != ".npz":
         raise InputError(f"OUTPUT: expected a name that ends in .npz, got {output}")
     if output.is_dir():
@@ -65,7 +67,7 @@ def _holds_codes(path: Path) -> bool:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {"y", "run_id", "frame_index"} <= set(arrays.files)
-    except Exception:  # whatever NumPy raises on files that it cannot read
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return False
 
 

@@ -17,10 +17,11 @@ import numpy as np
 
 from sfa_jax import _cli
 from sfa_jax._errors import InputError
+from sfa_jax._folders import as_path
 
 _IMAGES = 60
 _CLIPS = 3  # drawn; of each run's held-out frames as many as fit are written
-_IMAGES, _MOST_CLIPS = 1000, 512  # of the held-out ones
+_HELD_OUT, _MOST_CLIPS = 1000, 512  # held-out images and clips that are read, at most
 
 
 def generate(workdir: str | Path, output: str | Path | None = None, *, n: int | None = None, seed: int = 0) -> None:
@@ -41,14 +42,15 @@ def generate(workdir: str | Path, output: str | Path | None = None, *, n: int | 
         raise InputError(f"--n: expected at least 1, got {n}")
     if not 0 <= seed < 2**32:
         raise InputError(f"--seed: expected 0 to 2^32 - 1, got {seed}")
+    workdir = as_path(workdir, "WORKDIR")
+    folder = workdir / "generated" if output is None else as_path(output, "--output")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--output: expected a folder, got the file {folder}")
     model, config = restore_run(workdir)
     if not isinstance(model, AutoencoderModel | VideoModel):
         raise InputError(
             f"{workdir}: expected a run of the job 'autoencoder' or 'video_autoencoder', got one of {config.job!r}"
         )
-    folder = Path(output) if output is not None else Path(workdir) / "generated"
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output: expected a folder, got the file {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, AutoencoderModel):
         _images(model, config, folder, n or _IMAGES, seed)
@@ -59,14 +61,21 @@ def generate(workdir: str | Path, output: str | Path | None = None, *, n: int | 
 
 
 def _images(model: Any, config: Any, folder: Path, n: int, seed: int) -> None:
+    from sfa_jax import evaluation
     from sfa_jax.data import evenly_spaced
     from sfa_jax.training import held_out_frames
     from sfa_jax.training._embeddings import write_arrays
 
     codes = model.sample(n, seed=seed)
     write_arrays(folder / "samples.npz", {"codes": codes, "images": _bytes(model.decode(codes))})
-    model.plot_samples(folder, n=n, seed=seed)
-    model.plot_interpolations(folder, evenly_spaced(held_out_frames(config), _IMAGES))
+    held_out = evenly_spaced(held_out_frames(config), _HELD_OUT)
+    evaluation.draw_pictures(
+        folder,
+        [
+            evaluation.Picture("samples.png", lambda folder: model.plot_samples(folder, n=n, seed=seed)),
+            evaluation.Picture("interpolations.png", lambda folder: model.plot_interpolations(folder, held_out)),
+        ],
+    )
     logging.getLogger("sfa_jax").info("%d images, and interpolations between held-out ones: %s", n, folder)
 
 
@@ -89,7 +98,14 @@ def _clips(model: Any, config: Any, folder: Path, n: int) -> None:
     write_arrays(folder / "clips.npz", {"seen": seen, "continued": _bytes(continued), "true": true})
     shown = np.linspace(0, len(every) - 1, min(_CLIPS, len(every))).astype(int)
     drawn = np.concatenate([np.clip(model.reconstruct(seen[shown]), 0, 1), continued[shown]], axis=1)
-    evaluation.plot_clips(folder, every[shown] / np.float32(255), drawn, n_seen)
+    films = every[shown] / np.float32(255), drawn
+    evaluation.draw_pictures(
+        folder,
+        [
+            evaluation.Picture("clips.png", lambda folder: evaluation.plot_clips(folder, *films, n_seen)),
+            evaluation.Picture("clips.gif", lambda folder: evaluation.plot_film(folder, *films)),
+        ],
+    )
     logging.getLogger("sfa_jax").info("%d held-out clips, each gone on with for %d frames: %s", len(every), n, folder)
 
 

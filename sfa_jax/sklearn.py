@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sfa_jax import slowness
+from sfa_jax._fork import check_not_forked
 from sfa_jax.slowness._batch import as_whole
 from sfa_jax.slowness._runs import as_rcond, check_varies, stream
 
@@ -22,6 +23,8 @@ except ImportError as error:
     ) from error
 
 __all__ = ["SFA"]
+
+_ROWS = 1 << 14  # that are transformed at once
 
 
 class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -75,6 +78,7 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Raises:
           ValueError: no run is longer than the lag, values are not finite, every feature is constant, a shape is wrong,
             or an option is out of its range.
+          RuntimeError: this process was forked from one that has used jax.
           TypeError: `X` is sparse, or `n_components` or `lag` is not a whole number.
         """
         rows = self._rows(X, reset=True)
@@ -144,12 +148,10 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             "them in a run than the lag",
         )
         rows = self._rows(X, reset=False)
-        model = slowness.LinearSFA(self.mean_, self.components_, self.delta_values_, self.rank_)  # type: ignore[arg-type]
-        with jax.enable_x64(True):
-            apply = jax.jit(slowness.transform)
-            chunks: list[np.ndarray] = []
-            stream([rows], None, lambda _, chunk, **__: chunks.append(np.asarray(apply(model, chunk))))
-        return np.concatenate(chunks)[: len(rows)].astype(rows.dtype, copy=False)
+        y = np.empty((len(rows), len(self.components_)), rows.dtype)
+        for start in range(0, len(rows), _ROWS):  # by NumPy, which also works in a forked process
+            y[start : start + _ROWS] = (rows[start : start + _ROWS] - self.mean_) @ self.components_.T
+        return y
 
     def _rows(self, X: ArrayLike, *, reset: bool) -> np.ndarray:
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
@@ -171,6 +173,7 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self, moments: slowness.Moments | None, runs: list[np.ndarray], *, follows: bool = False
     ) -> slowness.Moments:
         """`moments` and those of the runs; the first run goes on where `moments` left off if it `follows`."""
+        check_not_forked()
         with jax.enable_x64(True):
             if moments is None:
                 init = jax.jit(slowness.init_moments, static_argnums=0, static_argnames="lag")

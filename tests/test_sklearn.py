@@ -1,8 +1,12 @@
 """The scikit-learn estimator: scikit-learn's own checks, streams, runs, pipelines, and what it says of bad input."""
 
+import contextlib
 import importlib
+import multiprocessing
+import os
 import pickle
 import sys
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +25,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from sfa_jax import slowness
 from sfa_jax.sklearn import SFA
+from sfa_jax.training import restore_model
 
 FITTED = ("components_", "mean_", "delta_values_", "rank_")
 
@@ -216,3 +221,20 @@ def test_without_scikit_learn(monkeypatch):
     monkeypatch.delitem(sys.modules, "sfa_jax.sklearn")
     with pytest.raises(ImportError, match=r"pip install 'sfa_jax\[sklearn\]'"):
         importlib.import_module("sfa_jax.sklearn")
+
+
+def test_in_a_forked_process(walk):
+    """A fitted estimator is applied; what needs jax, which would wait there forever, says so at once."""
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("this system does not fork")
+    sfa = SFA(2).fit(walk)
+    slowness.fit(walk)
+    with warnings.catch_warnings(), contextlib.ExitStack() as until_done:
+        warnings.simplefilter("ignore")  # of jax, and of Python 3.12, which both advise against it
+        pool = until_done.enter_context(multiprocessing.get_context("fork").Pool(1))
+        np.testing.assert_array_equal(pool.apply_async(sfa.transform, [walk]).get(60), sfa.transform(walk))
+        for function, argument in (
+            (SFA(2).fit, walk), (SFA(2).partial_fit, walk), (slowness.fit, walk), (restore_model, "nowhere"),
+        ):  # fmt: skip
+            with pytest.raises(RuntimeError, match=rf"was forked from one that has used jax \({os.getpid()}\)"):
+                pool.apply_async(function, [argument]).get(60)

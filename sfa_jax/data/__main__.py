@@ -4,6 +4,7 @@ import argparse
 import shutil
 from collections.abc import Sequence
 
+from sfa_jax._errors import InputError
 from sfa_jax.data._cache import cache_root, find_entries, find_leftovers, size_text
 from sfa_jax.data._record_index import FOLDER as INDEXES
 
@@ -16,7 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--cache-dir", help="by default $SFA_JAX_CACHE, $XDG_CACHE_HOME/sfa_jax or ~/.cache/sfa_jax")
     options = parser.parse_args(arguments)
-    root = cache_root(options.cache_dir)
+    try:
+        root = cache_root(options.cache_dir)
+    except InputError as error:
+        parser.error(str(error))
     print(f"cache: {root}")
     leftovers = find_leftovers(root)
     for path in leftovers:

@@ -22,7 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sfa_jax._errors import InputError
+from sfa_jax._folders import as_path
 from sfa_jax.data._cuts import CutFinder
+from sfa_jax.data._memory import available_memory as available_memory
 from sfa_jax.data._progress import Progress
 from sfa_jax.data._runs import Run
 from sfa_jax.data._source import Options, Source
@@ -55,31 +57,11 @@ class Entry(NamedTuple):
 def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """`cache_dir`, else `$SFA_JAX_CACHE`, else `$XDG_CACHE_HOME/sfa_jax`, else `~/.cache/sfa_jax`."""
     if cache_dir:
-        return pathlib.Path(cache_dir).expanduser().absolute()
+        return as_path(cache_dir, "cache_dir")
     if os.environ.get("SFA_JAX_CACHE"):
-        return pathlib.Path(os.environ["SFA_JAX_CACHE"]).expanduser().absolute()
+        return as_path(os.environ["SFA_JAX_CACHE"], "SFA_JAX_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
-    return pathlib.Path(base).expanduser().absolute() / "sfa_jax"
-
-
-def available_memory() -> int:
-    """Bytes of physical memory that can still be had, within the limits of the control group and of `ulimit -v`."""
-    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4 << 30
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
-        available = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
-    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
-        group = pathlib.Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        available = min(available, limit - int((group / "memory.current").read_text()))
-    with contextlib.suppress(ImportError, OSError, ValueError, IndexError):
-        import resource  # not on Windows
-
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if limit != resource.RLIM_INFINITY:
-            pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
-            available = min(available, limit - pages * os.sysconf("SC_PAGE_SIZE"))
-    return max(available, 0)
+    return as_path(base, "XDG_CACHE_HOME") / "sfa_jax"
 
 
 def store(source: Source, options: Options, root: pathlib.Path) -> Entry:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sfa_jax._errors import InputError
-from sfa_jax._folders import hold_folder, write_json
+from sfa_jax._folders import as_path, hold_folder, is_utf8, write_json
 from sfa_jax.data._cache import find_entries
 from sfa_jax.data._load import Plan, check_alike, load, plan, read_some
 from sfa_jax.data._paths import PathLike
@@ -60,8 +60,10 @@ def prepare(
     """
     if shard_bytes < 1:
         raise InputError(f"shard_bytes: expected at least 1, got {shard_bytes}")
+    out = as_path(out, "OUT")
+    if not is_utf8(out):
+        raise InputError(f"OUT={str(out)!r}: expected a name in UTF-8, as ArrayRecord takes no other; give another OUT")
     import_tfds()
-    out = pathlib.Path(out).expanduser()
     _check_folder(out)
     is_new = not out.exists()
     with hold_folder(out, "OUT"):

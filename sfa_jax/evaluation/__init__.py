@@ -2,19 +2,19 @@
 
 from sfa_jax.evaluation._baselines import pca_codes as pca_codes
 from sfa_jax.evaluation._baselines import sfa_codes as sfa_codes
-from sfa_jax.evaluation._class_plots import plot_classes as plot_classes
+from sfa_jax.evaluation._class_plots import class_pictures as class_pictures
 from sfa_jax.evaluation._code_plots import plot_clips as plot_clips
 from sfa_jax.evaluation._code_plots import plot_codes as plot_codes
+from sfa_jax.evaluation._code_plots import plot_film as plot_film
 from sfa_jax.evaluation._code_plots import plot_future as plot_future
 from sfa_jax.evaluation._code_plots import plot_interpolations as plot_interpolations
 from sfa_jax.evaluation._code_plots import plot_restorations as plot_restorations
 from sfa_jax.evaluation._code_plots import plot_samples as plot_samples
 from sfa_jax.evaluation._code_use import code_use as code_use
-from sfa_jax.evaluation._image_plots import plot_images as plot_images
 from sfa_jax.evaluation._image_plots import plot_masked as plot_masked
 from sfa_jax.evaluation._image_plots import plot_reconstructions as plot_reconstructions
 from sfa_jax.evaluation._image_plots import plot_traversal as plot_traversal
-from sfa_jax.evaluation._image_plots import plot_waves as plot_waves
+from sfa_jax.evaluation._image_plots import wave_pictures as wave_pictures
 from sfa_jax.evaluation._images import dct_best_images as dct_best_images
 from sfa_jax.evaluation._images import dct_images as dct_images
 from sfa_jax.evaluation._images import image_measures as image_measures
@@ -29,7 +29,10 @@ from sfa_jax.evaluation._measures import linear_r2 as linear_r2
 from sfa_jax.evaluation._measures import run_deltas as run_deltas
 from sfa_jax.evaluation._measures import solve_readout as solve_readout
 from sfa_jax.evaluation._measures import whiteness_error as whiteness_error
-from sfa_jax.evaluation._plots import plot_run as plot_run
+from sfa_jax.evaluation._pictures import Picture as Picture
+from sfa_jax.evaluation._pictures import draw_pictures as draw_pictures
+from sfa_jax.evaluation._plots import code_pictures as code_pictures
+from sfa_jax.evaluation._plots import loss_pictures as loss_pictures
 from sfa_jax.evaluation._probe import Probe as Probe
 from sfa_jax.evaluation._probe import choose_labelled as choose_labelled
 from sfa_jax.evaluation._probe import fit_probe as fit_probe
@@ -57,18 +60,21 @@ from sfa_jax.evaluation._sparse_plots import plot_kurtosis as plot_kurtosis
 from sfa_jax.evaluation._sparse_plots import plot_pursuit as plot_pursuit
 from sfa_jax.evaluation._sparse_plots import plot_series as plot_series
 from sfa_jax.evaluation._sparse_plots import plot_sparse_codes as plot_sparse_codes
-from sfa_jax.evaluation._sparse_plots import plot_sparse_losses as plot_sparse_losses
 
 __all__ = [
     "Curves",
+    "Picture",
     "Probe",
     "Pursuit",
     "choose_labelled",
+    "class_pictures",
     "code_measures",
+    "code_pictures",
     "code_use",
     "coding_measures",
     "dct_best_images",
     "dct_images",
+    "draw_pictures",
     "drawn_by_sinusoids",
     "effective_rank_of",
     "elbow",
@@ -77,29 +83,26 @@ __all__ = [
     "image_table",
     "inpaint",
     "linear_r2",
+    "loss_pictures",
     "median_residual",
     "pca_codes",
     "pca_images",
     "pixel_series",
     "plot_atoms",
-    "plot_classes",
     "plot_clips",
     "plot_codes",
+    "plot_film",
     "plot_future",
-    "plot_images",
     "plot_interpolations",
     "plot_kurtosis",
     "plot_masked",
     "plot_pursuit",
     "plot_reconstructions",
     "plot_restorations",
-    "plot_run",
     "plot_samples",
     "plot_series",
     "plot_sparse_codes",
-    "plot_sparse_losses",
     "plot_traversal",
-    "plot_waves",
     "principal_components",
     "probe_accuracy",
     "psnr",
@@ -117,5 +120,6 @@ __all__ = [
     "table",
     "time_curves",
     "verdicts",
+    "wave_pictures",
     "whiteness_error",
 ]

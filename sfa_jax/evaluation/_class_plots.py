@@ -1,59 +1,50 @@
 """Pictures of a classifier: which classes it takes for which, and the images it is most wrong about."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from sfa_jax.evaluation._image_plots import entitle, picture_grid, show
-from sfa_jax.evaluation._plots import draw_losses, open_folder
+from sfa_jax.evaluation._pictures import Picture, as_picture
 
 _MISTAKES = 16
 _COLUMNS = 8
 
 
-def plot_classes(
-    folder: Path,
-    images: np.ndarray,
-    probabilities: np.ndarray,
-    labels: np.ndarray,
-    classes: Sequence[Any] | np.ndarray,
-    records: Sequence[Mapping[str, Any]],
-) -> list[Path]:
-    """Draws `confusion.png`, `losses.png`, and `mistakes.png` where there are any.
+def class_pictures(
+    images: np.ndarray, probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[Any] | np.ndarray
+) -> list[Picture]:
+    """Lists `confusion.png`, and `mistakes.png` where there are any.
 
     Args:
-      folder: where to; made if it is not there.
       images: held-out ones, uint8 `[n, height, width, channel]`.
       probabilities: of their classes, `[n, n_classes]`.
       labels: true classes, int `[n]`, counted from 0.
       classes: what they are called, numbers or texts `[n_classes]`.
-      records: the lines of the metrics file.
-
-    Returns:
-      The files written.
     """
-    plt, save, written = open_folder(folder)
     found = np.argmax(probabilities, axis=1)
     names = [label if isinstance(label, str) else f"{label:g}" for label in classes]
-    save(_confusion(plt, found, labels, names), "confusion.png")
+    pictures = [as_picture("confusion.png", lambda plt: _confusion(plt, found, labels, names))]
+    if (found != labels).any():
+        pictures.append(as_picture("mistakes.png", lambda plt: _mistakes(plt, images, probabilities, labels, names)))
+    return pictures
+
+
+def _mistakes(plt: Any, images: np.ndarray, probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Any:
+    found = np.argmax(probabilities, axis=1)
     wrong = np.flatnonzero(found != labels)
-    if len(wrong):
-        worst = wrong[np.argsort(-probabilities[wrong, found[wrong]])][:_MISTAKES]
-        rows = -(-len(worst) // _COLUMNS)
-        figure, axes = picture_grid(plt, rows, min(_COLUMNS, len(worst)), images.shape[1:3], below=0.35)
-        for axis in axes.ravel()[len(worst) :]:
-            axis.axis("off")
-        for axis, k in zip(axes.ravel(), worst, strict=False):
-            show(axis, images[k] / 255)
-            named = names[labels[k]], names[found[k]], probabilities[k, found[k]]
-            axis.set_title("{}, taken for {}\np = {:.2f}".format(*named), fontsize=8)
-        entitle(figure, "Held-out images that it is most sure, and wrong, about")
-        save(figure, "mistakes.png")
-    if any(record.get("split") == "train" for record in records):
-        save(draw_losses(plt, records, "cross-entropy, nats"), "losses.png")
-    return written
+    worst = wrong[np.argsort(-probabilities[wrong, found[wrong]])][:_MISTAKES]
+    rows = -(-len(worst) // _COLUMNS)
+    figure, axes = picture_grid(plt, rows, min(_COLUMNS, len(worst)), images.shape[1:3], below=0.35)
+    for axis in axes.ravel()[len(worst) :]:
+        axis.axis("off")
+    for axis, k in zip(axes.ravel(), worst, strict=False):
+        show(axis, images[k] / 255)
+        named = names[labels[k]], names[found[k]], probabilities[k, found[k]]
+        axis.set_title("{}, taken for {}\np = {:.2f}".format(*named), fontsize=8)
+    entitle(figure, "Held-out images that it is most sure, and wrong, about")
+    return figure
 
 
 def _confusion(plt: Any, found: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Any:

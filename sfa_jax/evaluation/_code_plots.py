@@ -1,5 +1,6 @@
 """Pictures of an autoencoder's code: how it is spread, what is drawn from samples, and what lies between two images."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from sfa_jax.evaluation._image_plots import entitle, picture_grid, show
-from sfa_jax.evaluation._plots import open_folder
+from sfa_jax.evaluation._pictures import open_folder
 
 _IMAGES = 8
 _HISTOGRAMS = 12
@@ -128,7 +129,7 @@ def plot_codes(folder: Path, codes: np.ndarray, kind: str) -> list[Path]:
 
 
 def plot_clips(folder: Path, true: np.ndarray, drawn: np.ndarray, n_seen: int) -> list[Path]:
-    """Draws `clips.png` and `clips.gif`: clips as film strips, above what is drawn of them, and side by side as films.
+    """Draws `clips.png`: clips as film strips, above what is drawn of them.
 
     Args:
       folder: where to; made if it is not there.
@@ -136,7 +137,7 @@ def plot_clips(folder: Path, true: np.ndarray, drawn: np.ndarray, n_seen: int) -
       n_seen: frames that were seen; those after them go on by themselves.
 
     Returns:
-      The files written.
+      The file written.
     """
     plt, save, written = open_folder(folder)
     time = true.shape[1]
@@ -154,6 +155,11 @@ def plot_clips(folder: Path, true: np.ndarray, drawn: np.ndarray, n_seen: int) -
     after = "; after the last frame seen, codes go on alone" if time > n_seen else ""
     entitle(figure, f"Held-out clips, and what is drawn from their codes{after}")
     save(figure, "clips.png")
+    return written
+
+
+def plot_film(folder: Path, true: np.ndarray, drawn: np.ndarray) -> list[Path]:
+    """Draws `clips.gif`: clips side by side as films, above what is drawn of them; the arguments as of `plot_clips`."""
     gap = max(1, true.shape[3] // 16)
     padded = [
         np.pad(part, [(0, 0), (0, 0), (gap, gap), (gap, gap), (0, 0)], constant_values=1) for part in (true, drawn)
@@ -162,9 +168,11 @@ def plot_clips(folder: Path, true: np.ndarray, drawn: np.ndarray, n_seen: int) -
     pictures = [Image.fromarray(np.round(255 * frame).astype(np.uint8).squeeze()) for frame in films]
     scale = max(1, 128 // true.shape[2])
     pictures = [p.resize((p.width * scale, p.height * scale), Image.Resampling.NEAREST) for p in pictures]
-    path = folder / "clips.gif"
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=150, loop=0)
-    return [*written, path]
+    folder.mkdir(parents=True, exist_ok=True)
+    path, temporary = folder / "clips.gif", folder / ".tmp-clips.gif"
+    pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=150, loop=0)
+    os.replace(temporary, path)  # whole or not at all
+    return [path]
 
 
 def plot_future(folder: Path, errors: Mapping[str, np.ndarray]) -> list[Path]:

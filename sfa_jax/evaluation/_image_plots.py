@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from sfa_jax.evaluation._images import psnr
-from sfa_jax.evaluation._plots import draw_losses, open_folder
+from sfa_jax.evaluation._pictures import Picture, as_picture, open_folder
 from sfa_jax.finola import QUADRANTS, FinolaParams, to_wave_coordinates, wave_residual, wave_speeds
 
 _IMAGES = 8  # drawn side by side
@@ -18,38 +18,19 @@ _NAMES = {"pca": "PCA", "dct": "DCT", "dct_best": "DCT, largest\n(places not cou
 _TALL = 1.25  # inches of a picture
 
 
-def plot_images(
-    folder: Path,
-    images: np.ndarray,
-    drawn: Mapping[str, Callable[[np.ndarray], np.ndarray]],
-    records: Sequence[Mapping[str, Any]],
-    *,
-    loss_name: str = "mean squared error",
+def plot_reconstructions(
+    folder: Path, images: np.ndarray, drawn: Mapping[str, Callable[[np.ndarray], np.ndarray]]
 ) -> list[Path]:
-    """Draws `reconstructions.png` and `losses.png`.
+    """Draws `reconstructions.png`.
 
     Args:
       folder: where to; made if it is not there.
       images: held-out ones, `[n, height, width, channel]` uint8.
       drawn: by name, functions from images to reconstructions in [0, 1].
-      records: the lines of the metrics file.
-      loss_name: of what was trained and measured.
 
     Returns:
-      The files written.
+      The file written.
     """
-    written = plot_reconstructions(folder, images, drawn)
-    if any(record.get("split") == "train" for record in records):
-        plt, save, more = open_folder(folder)
-        save(draw_losses(plt, records, loss_name), "losses.png")
-        written += more
-    return written
-
-
-def plot_reconstructions(
-    folder: Path, images: np.ndarray, drawn: Mapping[str, Callable[[np.ndarray], np.ndarray]]
-) -> list[Path]:
-    """Draws `reconstructions.png`; the arguments are those of `plot_images`."""
     plt, save, written = open_folder(folder)
     chosen = images[np.linspace(0, len(images) - 1, min(_IMAGES, len(images))).astype(int)]
     true = chosen / 255
@@ -131,25 +112,18 @@ def plot_masked(folder: Path, images: np.ndarray, drawn: np.ndarray, masked: np.
     return written
 
 
-def plot_waves(folder: Path, params: FinolaParams, z: np.ndarray) -> list[Path]:
-    """Draws `growth.png`, `wave_speeds.png` and `wave_maps.png`.
+def wave_pictures(params: FinolaParams, z: np.ndarray) -> list[Picture]:
+    """Lists `growth.png`, `wave_speeds.png` and `wave_maps.png`.
 
     Args:
-      folder: where to; made if it is not there.
       params: of the autoregression.
       z: maps that grew from the middle, `[n, height, width, channels]`.
-
-    Returns:
-      The files written.
     """
-    plt, save, written = open_folder(folder)
-    save(_growth(plt, z[0]), "growth.png")
-    waves, residual = wave_speeds(params), wave_residual(z, params)
-    save(_speeds(plt, waves, residual), "wave_speeds.png")
-    with jax.enable_x64(True):
-        zeta = np.asarray(to_wave_coordinates(z[0].astype(np.float64), waves))[0]
-    save(_maps(plt, zeta, waves.speeds[0], residual[0]), "wave_maps.png")
-    return written
+    return [
+        as_picture("growth.png", lambda plt: _growth(plt, z[0])),
+        as_picture("wave_speeds.png", lambda plt: _speeds(plt, wave_speeds(params), wave_residual(z, params))),
+        as_picture("wave_maps.png", lambda plt: _wave_maps(plt, z, params)),
+    ]
 
 
 def picture_grid(plt: Any, rows: int, columns: int, shape: tuple[int, int], *, below: float) -> tuple[Any, Any]:
@@ -209,7 +183,16 @@ def _speeds(plt: Any, waves: Any, residual: np.ndarray) -> Any:
     return figure
 
 
+def _wave_maps(plt: Any, z: np.ndarray, params: FinolaParams) -> Any:
+    waves = wave_speeds(params)
+    with jax.enable_x64(True):
+        zeta = np.asarray(to_wave_coordinates(z[0].astype(np.float64), waves))[0]
+    return _maps(plt, zeta, waves.speeds[0], wave_residual(z, params)[0])
+
+
 def _maps(plt: Any, zeta: np.ndarray, speeds: np.ndarray, residual: np.ndarray) -> Any:
+    from matplotlib.patches import Rectangle
+
     zeta = zeta - zeta.mean(axis=(0, 1))  # what rests is not shown
     power = np.mean(np.abs(zeta) ** 2, axis=(0, 1))
     once = [k for k in np.argsort(-power) if not speeds[k].imag < 0]  # of two conjugate ones
@@ -219,7 +202,7 @@ def _maps(plt: Any, zeta: np.ndarray, speeds: np.ndarray, residual: np.ndarray) 
     figure, axes = picture_grid(plt, 1, len(shown), (height, width), below=0.6)
     for axis, k in zip(axes[0], shown, strict=True):
         corner = width // 2 - 0.5, height // 2 - 0.5
-        frame = plt.Rectangle(corner, width - width // 2, height - height // 2, fill=False, linewidth=2, clip_on=False)
+        frame = Rectangle(corner, width - width // 2, height - height // 2, fill=False, linewidth=2, clip_on=False)
         axis.add_patch(frame)
         limit = np.abs(zeta[..., k].real).max()
         axis.imshow(zeta[..., k].real, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")

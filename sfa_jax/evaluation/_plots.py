@@ -1,11 +1,11 @@
-"""The pictures of a run. Matplotlib is imported here alone, and only when something is drawn."""
+"""Pictures of a slow code, and of the loss of any run."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from sfa_jax.evaluation._pictures import Picture, as_picture
 
 _MAPS = 8  # features shown
 _COVARIANCE_SHOWN = 2.0  # a white code has 1; one runaway direction must not hide all others
@@ -13,57 +13,39 @@ _BINS = 20  # cells of the floor a side
 _FRAMES = 400  # of a trace
 
 
-def plot_run(
-    folder: Path,
-    code: Sequence[np.ndarray],
-    truth: Sequence[Mapping[str, np.ndarray]],
-    records: Sequence[Mapping[str, Any]],
-    *,
-    loss_name: str = "loss",
-) -> list[Path]:
-    """Draws every picture that the data allow.
+def code_pictures(code: Sequence[np.ndarray], truth: Sequence[Mapping[str, np.ndarray]]) -> list[Picture]:
+    """Lists the pictures of a slow code that the data allow.
 
     Args:
-      folder: where to; made if it is not there.
       code: slow code `[time, n_features]` of each held-out run, slowest first.
       truth: known latents of each run, name -> `[time]`.
-      records: the lines of the metrics file.
-      loss_name: what the loss of this job is called.
 
     Returns:
-      The files written: `traces.png`, `covariance.png`, `losses.png`, and with known poses `maps.png`.
+      `traces.png`, `covariance.png`, and with known poses `maps.png`; none of a code without features.
     """
-    plt, save, written = open_folder(folder)
-    if code and code[0].shape[1]:
-        longest = max(range(len(code)), key=lambda run: len(code[run]))
-        save(_traces(plt, code[longest], truth[longest]), "traces.png")
-        save(_covariance(plt, np.concatenate(code)), "covariance.png")
+    if not code or not code[0].shape[1]:
+        return []
+    longest = max(range(len(code)), key=lambda run: len(code[run]))
+    pictures = [
+        as_picture("traces.png", lambda plt: _traces(plt, code[longest], truth[longest])),
+        as_picture("covariance.png", lambda plt: _covariance(plt, np.concatenate(code))),
+    ]
+    if {"x", "z", "cos_heading", "sin_heading"} <= truth[0].keys():
         merged = {name: np.concatenate([run[name] for run in truth]) for name in truth[0]}
-        if {"x", "z", "cos_heading", "sin_heading"} <= merged.keys():
-            save(_maps(plt, np.concatenate(code), merged), "maps.png")
-    if any(record.get("split") == "train" for record in records):
-        save(draw_losses(plt, records, loss_name), "losses.png")
-    return written
+        pictures.append(as_picture("maps.png", lambda plt: _maps(plt, np.concatenate(code), merged)))
+    return pictures
 
 
-def open_folder(folder: Path) -> tuple[Any, Callable[[Any, str], None], list[Path]]:
-    """Pyplot, a function that saves a figure in the folder under a name, and the files it has written."""
-    import matplotlib
+def loss_pictures(records: Sequence[Mapping[str, Any]], loss_name: str = "loss") -> list[Picture]:
+    """Lists `losses.png`, or nothing where no step was recorded.
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    folder.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
-
-    def save(figure: Any, name: str) -> None:
-        temporary = folder / f".tmp-{name}"
-        figure.savefig(temporary, dpi=110)
-        os.replace(temporary, folder / name)  # whole or not at all
-        plt.close(figure)
-        written.append(folder / name)
-
-    return plt, save, written
+    Args:
+      records: the lines of the metrics file.
+      loss_name: what the loss of this job is called.
+    """
+    if not any(record.get("split") == "train" for record in records):
+        return []
+    return [as_picture("losses.png", lambda plt: _losses(plt, records, loss_name))]
 
 
 def _traces(plt: Any, code: np.ndarray, truth: Mapping[str, np.ndarray]) -> Any:
@@ -103,7 +85,7 @@ def _covariance(plt: Any, code: np.ndarray) -> Any:
     return figure
 
 
-def draw_losses(plt: Any, records: Sequence[Mapping[str, Any]], loss_name: str) -> Any:
+def _losses(plt: Any, records: Sequence[Mapping[str, Any]], loss_name: str) -> Any:
     """The loss and its terms in training, and on held-out frames where it was measured."""
     train = [record for record in records if record.get("split") == "train"]
     held_out = [record for record in records if record.get("split") == "eval" and "loss" in record]

@@ -1,13 +1,13 @@
 """Pictures of dictionaries, sparse codes, and of how sparse the world is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sfa_jax.evaluation._image_plots import entitle
-from sfa_jax.evaluation._plots import draw_losses, open_folder
+from sfa_jax.evaluation._pictures import open_folder
 from sfa_jax.evaluation._sparse_measures import Curves, Pursuit
 
 _ATOMS = 100  # drawn of each dictionary
@@ -19,16 +19,6 @@ _LABELS = {
     "hard_theta": "hard threshold theta, of full brightness",
     "spatial_window": "window of the box, pixels (0: neighbours)",
 }
-
-
-def plot_sparse_losses(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[Path]:
-    """Draws `losses.png`, the objective over training, where a record of it is there."""
-    plt, save, written = open_folder(folder)
-    kept = ("step", "split", "loss")
-    lines = [{name: record[name] for name in kept if name in record} for record in records]
-    if any(line.get("split") == "train" for line in lines):
-        save(draw_losses(plt, lines, "objective of a signal"), "losses.png")
-    return written
 
 
 def plot_atoms(

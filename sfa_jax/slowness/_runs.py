@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from sfa_jax._fork import check_not_forked
 from sfa_jax.slowness._batch import as_whole, check_floating
 from sfa_jax.slowness._moments import Moments, init_moments, update_moments
 
@@ -30,6 +31,7 @@ def as_runs(runs: Runs, *, lag: int = 1, flatten: bool = False) -> list[np.ndarr
     Raises:
       ValueError, TypeError: as `sfa_jax.slowness.fit`.
     """
+    check_not_forked()
     lag = as_whole(lag, "lag")
     if not isinstance(runs, (list, tuple)):
         runs = [runs]  # type: ignore[list-item]

@@ -15,6 +15,7 @@ from sfa_jax import autoencoders, evaluation
 from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import Autoencoder
 from sfa_jax.data import FrameStore
+from sfa_jax.evaluation import Picture
 from sfa_jax.training._chunks import check_frames, in_chunks
 from sfa_jax.training._image_job import ImageJob, ImageModel
 from sfa_jax.training._inputs import Inputs
@@ -148,8 +149,8 @@ class AutoencoderJob(ImageJob):
         return found
 
     def _own_measures(
-        self, state: TrainState, model: Any, codes: Sequence[np.ndarray], workdir: Path, poll: Callable[[], None]
-    ) -> dict[str, float]:
+        self, state: TrainState, model: Any, codes: Sequence[np.ndarray], poll: Callable[[], None]
+    ) -> tuple[dict[str, float], list[Picture]]:
         held = np.concatenate([y[kept] for y, kept in zip(codes, self._is_held_out, strict=True)])
         held = held if len(held) else np.concatenate(codes)
         draws = self._every_draw(state, _DRAWS if self._network.code == "gaussian" else 1)
@@ -169,17 +170,16 @@ class AutoencoderJob(ImageJob):
         found = evaluation.restoration_measures(restored, corrupted, clean, hole, mean, factor)
         measures |= {f"restored/{name}": value for name, value in found.items()}
         poll()
-        if self._config.evaluation.plots:
-            folder = workdir / "plots"
-            evaluation.plot_codes(folder, held, self._network.code)
-            trained = [name for name in self._config.corruption.names if name in corrupted]
-            shown = trained or [name for name in _SHOWN if name in corrupted]
-            some = _spread(len(clean))
-            given, made = ({name: images[name][some] for name in shown} for images in (corrupted, restored))
-            evaluation.plot_restorations(folder, clean[some], given, made)
-            model.plot_samples(folder, seed=self._config.seed)
-            model.plot_interpolations(folder, self._held_out)
-        return measures
+        trained = [name for name in self._config.corruption.names if name in corrupted]
+        shown = trained or [name for name in _SHOWN if name in corrupted]
+        some = _spread(len(clean))
+        images = clean[some], *({name: x[name][some] for name in shown} for x in (corrupted, restored))
+        return measures, [
+            Picture("codes.png", lambda folder: evaluation.plot_codes(folder, held, self._network.code)),
+            Picture("restorations.png", lambda folder: evaluation.plot_restorations(folder, *images)),
+            Picture("samples.png", lambda folder: model.plot_samples(folder, seed=self._config.seed)),
+            Picture("interpolations.png", lambda folder: model.plot_interpolations(folder, self._held_out)),
+        ]
 
     def _probes(self, codes: Sequence[np.ndarray]) -> dict[str, float]:
         """How well classes are read from codes, where the images have labels.

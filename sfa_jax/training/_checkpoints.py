@@ -5,6 +5,7 @@ Each step's folder has three items: `state`, a nested dict of arrays that can be
 """
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,8 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from sfa_jax._errors import InputError
+from sfa_jax._folders import as_path
+from sfa_jax.training._plain_path import plain_path
 from sfa_jax.training._steps import TrainState
 
 _METRIC = "held_out_loss"
@@ -49,17 +52,22 @@ class Checkpoints:
             keep_checkpoints_without_metrics=False,
             cleanup_tmp_directories=not read_only,  # what a running trainer is writing is not a reader's to clean
             read_only=read_only,
-            create=not read_only,
+            create=False,
         )
         handlers = {
             "state": ocp.StandardCheckpointHandler(),
             "config": ocp.JsonCheckpointHandler(),
             "data": ocp.JsonCheckpointHandler(),
         }
-        self._folder = folder
+        self._folder = folder = folder.absolute()
         if not folder.is_dir() and (read_only or folder.exists()):
             raise InputError(f"{folder}: expected a folder of checkpoints; give the --workdir of a run of train.py")
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
+        folder.mkdir(exist_ok=True)
+        with contextlib.ExitStack() as until_closed:
+            self._shown = until_closed.enter_context(plain_path(folder))
+            self._manager = ocp.CheckpointManager(self._shown, options=options, item_handlers=handlers)
+            until_closed.callback(self._manager.close)
+            self._close = until_closed.pop_all().close
 
     @property
     def latest_step(self) -> int | None:
@@ -72,17 +80,49 @@ class Checkpoints:
     def save(
         self, state: TrainState, config: Mapping[str, Any], data: Mapping[str, Any], held_out_loss: float | None
     ) -> None:
-        """Starts writing; returns once the arrays are copied, so that the state may be donated afterwards."""
-        step = int(state.step)
+        """Starts writing; returns once the arrays are copied, so that the state may be donated afterwards.
+
+        The first one in a folder is read back before it returns: what cannot be read there is to be known now, and not
+        after days of training.
+
+        Raises:
+          InputError: the first one cannot be read back.
+        """
+        step, tree, is_first = int(state.step), flax.serialization.to_state_dict(state), self.latest_step is None
         if step == self.latest_step:
             return  # a finished run that is measured again
         items = ocp.args.Composite(
-            state=ocp.args.StandardSave(flax.serialization.to_state_dict(state)),
+            state=ocp.args.StandardSave(tree),
             config=ocp.args.JsonSave(dict(config)),
             data=ocp.args.JsonSave(dict(data)),
         )
         metrics = None if held_out_loss is None else {_METRIC: held_out_loss}
         self._manager.save(step, args=items, metrics=metrics, force=True)
+        if is_first:
+            self.wait()
+            if said := self._differs(step, tree, (config, data)):
+                raise InputError(
+                    f"{self._folder}: the first checkpoint was written there and does not read back ({said}), so that "
+                    "nothing trained could be kept; give another --workdir, on another disk"
+                )
+
+    def _differs(self, step: int, tree: Any, described: tuple[Mapping[str, Any], Mapping[str, Any]]) -> str:
+        """Names what is not on disk as it was saved; empty where all is."""
+        items = ocp.args.Composite(
+            state=ocp.args.StandardRestore(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)),
+            config=ocp.args.JsonRestore(),
+            data=ocp.args.JsonRestore(),
+        )
+        try:
+            with self._readable(step):
+                found = self._manager.restore(step, args=items)
+        except InputError as error:
+            return str(error.__cause__)
+        pairs = zip(_named_leaves(tree), _named_leaves(found["state"]), strict=True)
+        others = [name for (name, saved), (_, leaf) in pairs if np.asarray(saved).tobytes() != leaf.tobytes()]
+        if json.dumps(described) != json.dumps((found["config"], found["data"])):
+            others.append("config")
+        return f"other values in {', '.join(others)}" if others else ""
 
     def restore(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any], dict[str, Any]]:
         """`(state, config, data)` of a step, the state on the devices of `like`.
@@ -101,8 +141,7 @@ class Checkpoints:
         )
         with self._readable(step):
             restored = self._manager.restore(step, args=items)
-            state = flax.serialization.from_state_dict(like, restored["state"])
-            return state, restored["config"], restored["data"]
+        return flax.serialization.from_state_dict(like, restored["state"]), restored["config"], restored["data"]
 
     def restore_config(self, step: int) -> dict[str, Any]:
         """The config of a step.
@@ -112,8 +151,8 @@ class Checkpoints:
         """
         with self._readable(step):
             restored = self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
-            config: dict[str, Any] = restored["config"]
-            return config
+        config: dict[str, Any] = restored["config"]
+        return config
 
     def restore_items(self, step: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """`(state, config, data)` of a step; the state as a nested dict on one device, whatever wrote it.
@@ -129,7 +168,7 @@ class Checkpoints:
         )
         with self._readable(step):
             restored = self._manager.restore(step, args=items)
-            return restored["state"], restored["config"], restored["data"]
+        return restored["state"], restored["config"], restored["data"]
 
     def wait(self) -> None:
         """Returns once everything is on disk; raises what went wrong while it was written."""
@@ -141,18 +180,21 @@ class Checkpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._manager.close()
+        self._close()
 
     @contextlib.contextmanager
     def _readable(self, step: int) -> Iterator[None]:
-        """Turns whatever Orbax raises on a damaged folder into one line."""
+        """Turns what Orbax raises on a damaged folder, which can be anything, into one line."""
         try:
             yield
+        except (MemoryError, jax.errors.JaxRuntimeError):  # no fault of the folder's
+            raise
         except Exception as error:
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            said = said.replace(str(self._shown), str(self._folder))
             raise InputError(
-                f"{self._folder / str(step)}: cannot read this checkpoint ({said[:200]}); move it away to use the one "
-                "before, if there is one"
+                f"{self._folder / str(step)}: cannot read this checkpoint ({said[:200]}); if it is damaged, move it "
+                "away to use the one before"
             ) from error
 
     def _saved_leaves(self, step: int) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -183,7 +225,7 @@ def read_config(workdir: str | Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _finished(workdir: str | Path, best: bool) -> Iterator[tuple[Checkpoints, int]]:
-    folder = Path(workdir) / "checkpoints"
+    folder = as_path(workdir, "workdir") / "checkpoints"
     with Checkpoints(folder, read_only=True) as checkpoints:
         step = checkpoints.best_step if best else checkpoints.latest_step
         if step is None:

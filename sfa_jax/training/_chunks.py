@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from sfa_jax._fork import check_not_forked
+
 
 def in_chunks(function: Callable[[Any], jax.Array], rows: np.ndarray, size: int) -> np.ndarray:
     """`function` of each row, given `size` rows at a time, the last ones padded with zeros.
@@ -32,7 +34,9 @@ def check_frames(frames: np.ndarray, frame_shape: tuple[int, ...]) -> None:
     Raises:
       ValueError: they have another shape, or floating point values far above 1.
       TypeError: they are neither uint8 nor floating point.
+      RuntimeError: this process was forked from one that has used jax.
     """
+    check_not_forked()
     if frames.shape[1:] != frame_shape:
         raise ValueError(f"frames: expected shape [time, {', '.join(map(str, frame_shape))}], got {frames.shape}")
     if frames.dtype == np.uint8:
@@ -49,5 +53,6 @@ def check_rows(name: str, rows: np.ndarray, size: int) -> None:
     Raises:
       ValueError: says which was expected.
     """
+    check_not_forked()
     if np.ndim(rows) != 2 or rows.shape[1] != size:
         raise ValueError(f"{name}: expected shape [n, {size}], got {np.shape(rows)}")

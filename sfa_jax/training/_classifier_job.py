@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,7 +14,7 @@ from sfa_jax.autoencoders import Classifier, as_float
 from sfa_jax.data import Batch, evenly_spaced
 from sfa_jax.training._autoencoder_job import make_plain_autoencoder
 from sfa_jax.training._chunks import check_frames, in_chunks
-from sfa_jax.training._embeddings import write_embeddings
+from sfa_jax.training._finished import Finished
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import check_baselines
 from sfa_jax.training._options import check_classifier
@@ -112,11 +111,10 @@ class ClassifierJob:
         self,
         state: TrainState,
         measured: np.ndarray,
-        workdir: Path,
         records: Sequence[Mapping[str, Any]],
         poll: Callable[[], None],
-    ) -> dict[str, float]:
-        """Writes `embeddings.npz` (the codes) and the plots; returns the measures of the summary."""
+    ) -> Finished:
+        """Measures the run; `poll` is called between the parts, where it may end the run."""
         model = self._model(state)
         summary = {
             "accuracy": _accuracy(measured, self._labels),
@@ -140,10 +138,9 @@ class ClassifierJob:
             summary[f"baseline/{name}/accuracy"] = _accuracy(probe.probabilities(self._images), self._labels)
         poll()
         held_out = [np.full(len(run), bool(run.held_out)) for run in self._runs]
-        write_embeddings(workdir / "embeddings.npz", [model(run.frames) for run in self._runs], self._runs, held_out)
-        if self._config.evaluation.plots:
-            evaluation.plot_classes(workdir / "plots", self._images, measured, self._labels, self._classes, records)
-        return summary
+        pictures = evaluation.class_pictures(self._images, measured, self._labels, self._classes)
+        pictures += evaluation.loss_pictures(records, "cross-entropy, nats")
+        return Finished(summary, [model(run.frames) for run in self._runs], held_out, pictures)
 
     def _labelled(self) -> tuple[np.ndarray, np.ndarray]:
         frames = np.concatenate([run.frames for run in self._train])

@@ -1,11 +1,14 @@
 """Joining a job of several processes, as the flags of `train.py` say."""
 
 import contextlib
+import errno
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,6 +16,9 @@ import jax
 
 from sfa_jax._errors import InputError
 from sfa_jax.training._processes import Processes
+
+_log = logging.getLogger("sfa_jax")
+_RESOLVE_SECONDS = 30.0  # the name of a machine that has just been started is known late
 
 
 class JobFlags(NamedTuple):
@@ -51,10 +57,12 @@ def join(job: JobFlags) -> Processes:
     _check(job)
     if job.distributed or job.coordinator:
         with _time_limit(job):
+            if job.coordinator:
+                _check_address(job)
             try:
                 jax.distributed.initialize(*job[:3], initialization_timeout=2 * job.join_timeout)
                 jax.devices()  # the processes tell each other their devices
-            except Exception as error:
+            except (RuntimeError, ValueError, KeyError, OSError, ImportError) as error:
                 raise InputError(_refusal(job, error)) from error
         if jax.default_backend() == "cpu" and jax.process_count() > 1:
             jax.config.update("jax_enable_compilation_cache", False)  # see `_stoppable` in the driver
@@ -76,11 +84,7 @@ def _check(job: JobFlags) -> None:
         raise InputError(f"--join_timeout: expected seconds, at least 1, got {job.join_timeout}")
     if job.coordinator is None or job.num_processes is None or job.process_id is None:
         return
-    host, _, port = job.coordinator.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
-        raise InputError(
-            f"--coordinator: expected HOST:PORT of process 0, such as 10.0.0.1:8476, got {job.coordinator!r}"
-        )
+    _split(job.coordinator)
     if job.num_processes < 1:
         raise InputError(f"--num_processes: expected at least 1, got {job.num_processes}")
     if not 0 <= job.process_id < job.num_processes:
@@ -88,6 +92,65 @@ def _check(job: JobFlags) -> None:
             f"--process_id: expected a number from 0 to {job.num_processes - 1}, as --num_processes="
             f"{job.num_processes}, got {job.process_id}"
         )
+
+
+def _split(coordinator: str) -> tuple[str, int]:
+    """Splits an address into the host, without the brackets of IPv6, and the port."""
+    host, _, port = coordinator.rpartition(":")
+    in_brackets = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if in_brackets else host
+    number = int(port) if port.isascii() and port.isdigit() else 0
+    if not host or host != host.strip() or "/" in host or (":" in host) != in_brackets or not 0 < number < 2**16:
+        raise InputError(
+            "--coordinator: expected HOST:PORT of process 0, such as 10.0.0.1:8476 or [fd00::1]:8476, with a port from "
+            f"1 to 65535, got {coordinator!r}"
+        )
+    return host, number
+
+
+def _check_address(job: JobFlags) -> None:
+    """Says what is wrong with an address before jax uses it, which may crash where it cannot listen.
+
+    Raises:
+      InputError: process 0 cannot listen at the port, or nobody knows the host.
+    """
+    host, port = _split(job.coordinator or "")
+    if job.process_id == 0:
+        _check_port(job, port)
+    deadline, told = time.monotonic() + min(_RESOLVE_SECONDS, job.join_timeout / 2), False
+    while True:
+        try:
+            socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            return
+        except (OSError, UnicodeError) as error:  # no name of a machine is longer than 63 characters between its dots
+            said = f"--coordinator={job.coordinator}: no address is known for {host!r} ({error})"
+        if time.monotonic() > deadline:
+            raise InputError(f"{said}; give the name or the address of the machine of process 0")
+        if not told:
+            _log.warning("%s; trying for %.3g s", said, min(_RESOLVE_SECONDS, job.join_timeout / 2))
+            told = True
+        time.sleep(0.5)
+
+
+def _check_port(job: JobFlags, port: int) -> None:
+    """Listens for a moment where jax is going to: on all addresses of this machine."""
+    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    with socket.socket(family) as probe:
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # IPv4 as well
+        if os.name == "posix":  # a port that was just given up is free; on Windows it would mean to share it
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+            probe.listen()
+        except OSError as error:
+            why = {
+                errno.EADDRINUSE: f"port {port} of this machine is taken by another program, or another job",
+                errno.EACCES: f"this user may not listen at port {port}; those from 1024 on are free to all",
+            }.get(error.errno or 0, f"process 0 cannot listen at port {port} ({error.strerror or error})")
+            raise InputError(
+                f"--coordinator={job.coordinator}: {why}; give another port, to all processes of the job"
+            ) from None
 
 
 @contextlib.contextmanager

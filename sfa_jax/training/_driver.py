@@ -2,7 +2,8 @@
 
 Order of resume: (1) the workdir is locked, (2) the data are loaded and split, (3) the latest checkpoint is restored and
 the config compared with its own, (4) metrics after its step are dropped, (5) the clips go on from that
-step, which alone decides them, (6) after the last step the run is measured and written, again if it was before.
+step, which alone decides them, (6) after the last step the run is measured, again if it was before; the
+measures are written first, pictures last.
 
 Of several processes each loads the data, draws the same batches and trains on its part of them; process 0 alone
 measures, and writes all but the checkpoints, which all write together.
@@ -21,15 +22,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from sfa_jax._errors import InputError
-from sfa_jax._folders import write_json
+from sfa_jax._folders import as_path, write_json
+from sfa_jax._fork import check_not_forked
 from sfa_jax.data import Batch
 from sfa_jax.training._agreement import agree_on_frames, check_same_config
 from sfa_jax.training._checkpoints import Checkpoints
 from sfa_jax.training._feed import feeding
+from sfa_jax.training._finished import Finished, write_finished
 from sfa_jax.training._inputs import Inputs, load_inputs
 from sfa_jax.training._jobs import job_of
 from sfa_jax.training._mesh import Devices, local
 from sfa_jax.training._metrics import MetricsFile, mean_rate
+from sfa_jax.training._plain_path import plain_path
 from sfa_jax.training._pretrained import with_pretrained_network
 from sfa_jax.training._processes import Processes
 from sfa_jax.training._progress import Progress
@@ -67,17 +71,18 @@ class Job(Protocol):
         self,
         state: TrainState,
         measured: Any,
-        workdir: Path,
         records: Sequence[Mapping[str, Any]],
         poll: Callable[[], None],
-    ) -> dict[str, float]: ...
+    ) -> Finished: ...
 
 
 class DivergedError(RuntimeError):
     """The loss or its gradient is no longer finite; the last good checkpoint is kept."""
 
 
-def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
+def train_and_evaluate(
+    config: Any, workdir: str | Path, *, report: Callable[[dict[str, float]], None] = lambda summary: None
+) -> dict[str, float]:
     """Runs a config to its end, from where the workdir stands.
 
     In a job of `jax.distributed` every process calls it with the same arguments.
@@ -85,6 +90,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
     Args:
       config: an `ml_collections.ConfigDict` as the files in `configs/` make it.
       workdir: where everything is written; made if it is not there.
+      report: called with the measures, in process 0, once `summary.json` is written and before pictures are drawn.
 
     Returns:
       The measures that `summary.json` holds, in every process.
@@ -94,21 +100,23 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, float]:
       PeerError: another process has failed.
       DivergedError: training met a value that is not finite.
       Stopped: a signal asked for the end; the state is saved.
+      RuntimeError: this process was forked from one that has used jax.
     """
-    workdir = Path(workdir)
+    check_not_forked()
+    workdir = as_path(workdir, "--workdir")
     with StopSignals() as signals, Processes(signals) as processes:  # first, so that what fails in one ends all
         check_same_config(config, processes)
         kind = job_of(config)
         config = with_pretrained_network(config)
         kind.check(config)
         check_same_config(config, processes)  # each has read the pretrained one by itself
-        with hold_together(workdir, processes):
+        with hold_together(workdir, processes), plain_path(workdir):
             processes.share(lambda: check_config_file(workdir))
             inputs = load_inputs(config)
             in_memory = agree_on_frames(inputs, processes)  # all have come here before a collective waits for them
             job = kind(config, inputs)
             with signals.held(), Checkpoints(workdir / "checkpoints") as checkpoints:
-                return _run(job, config, workdir, inputs, in_memory, checkpoints, signals, processes)
+                return _run(job, config, workdir, inputs, in_memory, checkpoints, signals, processes, report)
 
 
 def _run(
@@ -120,6 +128,7 @@ def _run(
     checkpoints: Checkpoints,
     signals: StopSignals,
     processes: Processes,
+    report: Callable[[dict[str, float]], None],
 ) -> dict[str, float]:
     store, sampler, n_steps = inputs.store, inputs.sampler, job.n_steps
     devices = Devices(sampler.at(0).valid.shape, job.shared_axis)
@@ -206,10 +215,12 @@ def _run(
             said = f"all {step} steps are saved in {workdir}, the last measures are not"
             poll = functools.partial(signals.check, said)
             poll()
-            summary = job.finish(local(state), found_at_end, workdir, metrics.records, poll)
-            summary["frames_per_second"] = mean_rate(metrics.records, frames_a_step)
-            write_json(workdir / "summary.json", summary)
-            return summary
+            finished = job.finish(local(state), found_at_end, metrics.records, poll)
+            finished.summary["frames_per_second"] = mean_rate(metrics.records, frames_a_step)
+            poll = functools.partial(signals.check, f"the measures are written in {workdir}, pictures are missing")
+            plots = config.evaluation.plots
+            write_finished(workdir, finished, inputs.runs, report=report, plots=plots, poll=poll)
+            return finished.summary
 
         return processes.share(finish)
 

@@ -1,7 +1,6 @@
 """The job of FINOLA as an autoencoder of images."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ import numpy as np
 from sfa_jax import evaluation, finola
 from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import FinolaAutoencoder, recolour, reconstruction_loss
+from sfa_jax.evaluation import Picture
 from sfa_jax.training._image_job import FIT_IMAGES, ImageJob, ImageModel
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import check_baselines
@@ -74,18 +74,18 @@ class FinolaJob(ImageJob):
         return float(np.asarray(reconstruction_loss(drawn, self._held_out / np.float32(255))).mean())
 
     def _own_measures(
-        self, state: TrainState, model: Any, codes: Sequence[np.ndarray], workdir: Path, poll: Callable[[], None]
-    ) -> dict[str, float]:
+        self, state: TrainState, model: Any, codes: Sequence[np.ndarray], poll: Callable[[], None]
+    ) -> tuple[dict[str, float], list[Picture]]:
         del state, codes, poll
         if self._network.generator != "finola":
-            return {}
+            return {}, []
         params, grow = model.waves(self._held_out[:: max(1, len(self._held_out) // _SHOWN)])
-        if self._config.evaluation.plots:
-            evaluation.plot_waves(workdir / "plots", params, grow(self._network.order))
-        return {
-            f"wave_residual/{order}": evaluation.median_residual(grow(order), params)
+        grown = {order: grow(order) for order in {"x_first", "average", self._network.order}}
+        measures = {
+            f"wave_residual/{order}": evaluation.median_residual(grown[order], params)
             for order in ("x_first", "average")
         }
+        return measures, evaluation.wave_pictures(params, grown[self._network.order])
 
     def _loss_of_images(
         self, params: Any, state: TrainState, key: jax.Array, images: jax.Array, weight: jax.Array

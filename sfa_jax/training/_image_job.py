@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import jax
@@ -13,8 +12,9 @@ import optax
 from sfa_jax import evaluation
 from sfa_jax.autoencoders import as_float
 from sfa_jax.data import Batch, evenly_spaced
+from sfa_jax.evaluation import Picture
 from sfa_jax.training._chunks import check_frames, check_rows, in_chunks
-from sfa_jax.training._embeddings import write_embeddings
+from sfa_jax.training._finished import Finished
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._steps import Metrics, TrainState, make_gradient_step, new_state
 
@@ -107,11 +107,10 @@ class ImageJob:
         self,
         state: TrainState,
         measured: Any,
-        workdir: Path,
         records: Sequence[Mapping[str, Any]],
         poll: Callable[[], None],
-    ) -> dict[str, float]:
-        """Writes `embeddings.npz` (the codes) and the plots; returns the measures of the summary."""
+    ) -> Finished:
+        """Measures the run; `poll` is called between the parts, where it may end the run."""
         del measured
         model = self._model(state)
         size = self._image_network.code_size
@@ -131,10 +130,13 @@ class ImageJob:
             summary |= {f"baseline/{name}/{measure}": value for measure, value in found.items()}
             poll()
         codes = [model(run.frames) for run in self._runs]
-        write_embeddings(workdir / "embeddings.npz", codes, self._runs, self._is_held_out)
-        if self._config.evaluation.plots:
-            evaluation.plot_images(workdir / "plots", self._held_out, drawn, records, loss_name=self._loss_name)
-        return summary | self._own_measures(state, model, codes, workdir, poll)
+        own, pictures = self._own_measures(state, model, codes, poll)
+        pictures = [
+            Picture("reconstructions.png", lambda f: evaluation.plot_reconstructions(f, self._held_out, drawn)),
+            *evaluation.loss_pictures(records, self._loss_name),
+            *pictures,
+        ]
+        return Finished(summary | own, codes, self._is_held_out, pictures)
 
     def _blank_readout(self) -> Readout:
         """Of the shapes of `_readout`, before there is anything to be kept."""
@@ -171,8 +173,9 @@ class ImageJob:
         raise NotImplementedError
 
     def _own_measures(
-        self, state: TrainState, model: Any, codes: Sequence[np.ndarray], workdir: Path, poll: Callable[[], None]
-    ) -> dict[str, float]:
+        self, state: TrainState, model: Any, codes: Sequence[np.ndarray], poll: Callable[[], None]
+    ) -> tuple[dict[str, float], list[Picture]]:
+        """Measures what other jobs have not, and lists the pictures of it."""
         raise NotImplementedError
 
     def _loss_of_images(

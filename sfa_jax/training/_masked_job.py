@@ -1,7 +1,6 @@
 """The job of masked FINOLA: what is trained, and how the features it gives are measured."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +11,9 @@ from sfa_jax import evaluation
 from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import MaskedFinola, Prediction, masked_loss
 from sfa_jax.data import Batch, evenly_spaced
+from sfa_jax.evaluation import Picture
 from sfa_jax.training._chunks import check_frames, in_chunks
+from sfa_jax.training._finished import Finished
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import Codes, Measured, MeasuredJob, Readout, check_baselines
 from sfa_jax.training._options import check_masked
@@ -90,21 +91,21 @@ class MaskedFinolaJob(MeasuredJob):
         self,
         state: TrainState,
         measured: Measured,
-        workdir: Path,
         records: Sequence[Mapping[str, Any]],
         poll: Callable[[], None],
-    ) -> dict[str, float]:
-        """Writes `embeddings.npz` and the plots; returns the measures of the summary."""
-        summary = super().finish(state, measured, workdir, records, poll)
+    ) -> Finished:
+        """Measures the run, and what it predicts; `poll` is called as in `MeasuredJob.finish`."""
+        found = super().finish(state, measured, records, poll)
+        summary = found.summary
         images = self._held_out_images(_MEASURED)
         prediction = self._model(state).predict(images)
         mean = np.mean(evenly_spaced(self._frames(self._train), _MEASURED) / np.float32(255), axis=0)
         plain = prediction._replace(images=np.broadcast_to(mean, images.shape))
         summary["masked_psnr"] = _decibels(prediction, images)
         summary["masked_psnr_of_mean_image"] = _decibels(plain, images)
-        if self._config.evaluation.plots:
-            evaluation.plot_masked(workdir / "plots", images, prediction.images, np.asarray(prediction.masked))
-        return summary
+        shown = images, prediction.images, np.asarray(prediction.masked)
+        masked = Picture("masked.png", lambda folder: evaluation.plot_masked(folder, *shown))
+        return found._replace(summary=summary, pictures=[*found.pictures, masked])
 
     def _held_out_images(self, most: int) -> np.ndarray:
         return evenly_spaced(self._frames(self._held_out), most)

@@ -1,8 +1,7 @@
-"""What the jobs that learn a slow code share: the parts of the data, the final measures, and what is written."""
+"""What the jobs that learn a slow code share: the parts of the data, the final measures, and the pictures."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -13,7 +12,7 @@ import optax
 from sfa_jax import evaluation
 from sfa_jax._errors import InputError
 from sfa_jax.slowness import LinearSFA, memory_reliance, shuffle_control_delta
-from sfa_jax.training._embeddings import write_embeddings
+from sfa_jax.training._finished import Finished
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._steps import TrainState, new_state
 
@@ -150,14 +149,10 @@ class MeasuredJob:
         self,
         state: TrainState,
         measured: Measured,
-        workdir: Path,
         records: Sequence[Mapping[str, Any]],
         poll: Callable[[], None],
-    ) -> dict[str, float]:
-        """Writes `embeddings.npz` and the plots; returns the measures of the summary.
-
-        `poll` is called between the parts, where it may end the run.
-        """
+    ) -> Finished:
+        """Measures the run; `poll` is called between the parts, where it may end the run."""
         model = self._model(state)
         held_truth = self._truth(self._held_out)
         summary = evaluation.code_measures(
@@ -170,11 +165,9 @@ class MeasuredJob:
         poll()
         summary |= {"held_out_frames": float(self._n_held_out), "dim": float(self._dim)}
         code = [self._code(model, y) for y in measured.whole]
-        write_embeddings(workdir / "embeddings.npz", code, self._runs, self._is_held_out())
-        if self._config.evaluation.plots:
-            shown = [self._code(model, y)[:, : int(measured.readout.rank)] for y in measured.held_out]
-            evaluation.plot_run(workdir / "plots", shown, held_truth, records, loss_name=self.loss_name)
-        return summary
+        shown = [self._code(model, y)[:, : int(measured.readout.rank)] for y in measured.held_out]
+        pictures = evaluation.code_pictures(shown, held_truth) + evaluation.loss_pictures(records, self.loss_name)
+        return Finished(summary, code, self._is_held_out(), pictures)
 
     def _is_held_out(self) -> list[np.ndarray]:
         held_out = [np.zeros(len(run), bool) for run in self._runs]

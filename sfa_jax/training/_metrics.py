@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from sfa_jax._errors import InputError
+from sfa_jax.training._tensorboard import Board
 
 
 class MetricsFile:
@@ -36,10 +37,10 @@ class MetricsFile:
     ):
         self.records: list[dict[str, Any]] = []
         self._file: TextIO | None = None
-        self._board: Any = None
+        self._board: Board | None = None
         if not written:
             return
-        self._board = _open_board(tensorboard, step) if tensorboard else None
+        self._board = Board(tensorboard, step) if tensorboard else None
         self.records = [
             record
             for record in _read(path)
@@ -57,8 +58,7 @@ class MetricsFile:
             self._file.write(json.dumps(record) + "\n")
             self._file.flush()
         if self._board:
-            for name, value in values.items():
-                self._board.add_scalar(f"{split}/{name}", value, step)
+            self._board.write(step, {f"{split}/{name}": value for name, value in values.items()})
 
     def close(self) -> None:
         if self._file:
@@ -118,13 +118,3 @@ def _number(value: float) -> float | None:
     """JSON has no nan: it becomes null."""
     value = float(value)
     return float(f"{value:.7g}") if math.isfinite(value) else None
-
-
-def _open_board(folder: Path, step: int) -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        raise InputError(
-            "train.tensorboard: needs tensorboardX; install it with pip install 'sfa_jax[tensorboard]'"
-        ) from None
-    return SummaryWriter(str(folder), purge_step=step)

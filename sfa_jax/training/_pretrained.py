@@ -1,13 +1,13 @@
 """What a run takes from one that is finished: the sizes of its network, and its encoder."""
 
 import logging
-import os
 from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from sfa_jax._errors import InputError
+from sfa_jax._folders import as_path
 from sfa_jax.training._checkpoints import read_config, read_run
 
 _log = logging.getLogger("sfa_jax")
@@ -54,7 +54,7 @@ def with_pretrained_network(config: Any) -> Any:
             "pretrained: expected the --workdir of a run of configs/autoencoder.py or csae.py, got nothing"
         )
     config = config.copy_and_resolve_references()
-    config.pretrained = os.path.abspath(config.pretrained)  # however it is written, the same run
+    config.pretrained = str(as_path(config.pretrained, "pretrained"))  # however it is written, the same run
     try:
         theirs = read_config(config.pretrained)
     except InputError as error:

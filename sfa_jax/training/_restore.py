@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from ml_collections import ConfigDict
 
+from sfa_jax._fork import check_not_forked
 from sfa_jax.training._checkpoints import read_run
 from sfa_jax.training._jobs import job_of
 
@@ -37,7 +38,9 @@ def restore_run(workdir: str | Path, *, best: bool = False) -> tuple[FrameModel,
 
     Raises:
       InputError: there is no run, or no finished checkpoint in it.
+      RuntimeError: this process was forked from one that has used jax.
     """
+    check_not_forked()
     state, config, data = read_run(workdir, best=best)
     step = int(np.asarray(state["step"]))
     if data["readout_step"] != step:

@@ -12,8 +12,10 @@ from sfa_jax import evaluation
 from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import FinolaDecoder, SlowAutoencoder, as_float, reconstruction_loss
 from sfa_jax.data import Batch, evenly_spaced
+from sfa_jax.evaluation import Picture
 from sfa_jax.nets import SlowNetwork
 from sfa_jax.training._chunks import check_frames, check_rows, in_chunks
+from sfa_jax.training._finished import Finished
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import Measured, Readout
 from sfa_jax.training._model import SlowModel, make_network
@@ -93,12 +95,12 @@ class SlowAutoencoderJob(SlowNetworkJob):
         self,
         state: TrainState,
         measured: Measured,
-        workdir: Path,
         records: Sequence[Mapping[str, Any]],
         poll: Callable[[], None],
-    ) -> dict[str, float]:
-        """Writes `embeddings.npz` and the plots; returns the measures of the summary."""
-        summary = super().finish(state, measured, workdir, records, poll)
+    ) -> Finished:
+        """Measures the run, and what is drawn from its code; `poll` is called as in `MeasuredJob.finish`."""
+        found = super().finish(state, measured, records, poll)
+        summary = found.summary
         poll()
         model, frames, size = self._model(state), self._held_out_frames(), self._autoencoder.code_size
         drawn = {"slow code": model.reconstruct, "pca": evaluation.pca_images(self._training_frames(), size)}
@@ -110,13 +112,18 @@ class SlowAutoencoderJob(SlowNetworkJob):
             for name, value in evaluation.image_measures(drawn["pca"], frames).items()
         }
         summary["drawn/code_size"] = float(size)
-        if self._config.evaluation.plots:
-            n_features = min(_TRAVERSED, int(measured.readout.rank))
-            evaluation.plot_reconstructions(workdir / "plots", frames, drawn)
+        n_features = min(_TRAVERSED, int(measured.readout.rank))
+
+        def plot_traversal(folder: Path) -> None:
             shown = frames[len(frames) // 2 : len(frames) // 2 + 1]
-            pictures = [model.traverse(shown, k, _VALUES) for k in range(n_features)]
-            evaluation.plot_traversal(workdir / "plots", shown[0], pictures, _VALUES, model(shown)[0, :n_features])
-        return summary
+            moved = [model.traverse(shown, k, _VALUES) for k in range(n_features)]
+            evaluation.plot_traversal(folder, shown[0], moved, _VALUES, model(shown)[0, :n_features])
+
+        pictures = [
+            Picture("reconstructions.png", lambda folder: evaluation.plot_reconstructions(folder, frames, drawn)),
+            *([Picture("traversal.png", plot_traversal)] if n_features else []),
+        ]
+        return found._replace(summary=summary, pictures=[*found.pictures, *pictures])
 
     def _training_frames(self) -> np.ndarray:
         return evenly_spaced(self._frames(self._train), _FIT_FRAMES)

@@ -12,8 +12,9 @@ import numpy as np
 from sfa_jax import evaluation, sparse
 from sfa_jax._errors import InputError
 from sfa_jax.data import Batch, ClipSampler, FrameStore
+from sfa_jax.evaluation import Picture
 from sfa_jax.training._chunks import check_frames, check_rows, in_chunks
-from sfa_jax.training._embeddings import write_embeddings
+from sfa_jax.training._finished import Finished
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import check_baselines
 from sfa_jax.training._options import check_sparse
@@ -127,11 +128,10 @@ class SparseCodingJob:
         self,
         state: TrainState,
         measured: dict[str, float],
-        workdir: Path,
         records: Sequence[Mapping[str, Any]],
         poll: Callable[[], None],
-    ) -> dict[str, float]:
-        """Writes `embeddings.npz` and the plots; returns the measures of the summary."""
+    ) -> Finished:
+        """Measures the run; `poll` is called between the parts, where it may end the run."""
         model = self._model(state)
         n_held_out = float(sum(map(len, self._held_out)))
         summary = {"held_out_frames": n_held_out, "signals": float(len(self._measured)), "dim": float(self._n_atoms)}
@@ -158,25 +158,29 @@ class SparseCodingJob:
             summary |= {f"{start}{measure}": value for measure, value in found.items()}
         embedded = [model(run.frames) for run in self._runs]
         poll()
-        write_embeddings(workdir / "embeddings.npz", embedded, self._runs, self._is_held_out)
-        folder = workdir / "plots" if self._config.evaluation.plots else None
-        summary |= self._world(folder)
+        world, pictures = self._world()
+        summary |= world
         poll()
-        if folder is not None:
-            names = {"learned": "learned", "pca": "PCA"}
-            shown = {names[name]: atoms for name, (atoms, _) in dictionaries.items()}
-            evaluation.plot_atoms(folder, shown, self._signals.shape, {names[n]: m for n, m in marks.items()})
-            run = int(np.argmax([held.sum() for held in self._is_held_out]))
-            kept = self._is_held_out[run] if self._held_out else slice(None)
-            what = "image" if self._signals.kind == "patches" else "frame"
-            number = "code" if self._signals.kind == "frames" else f"mean absolute code of {self._signals.kind}"
-            evaluation.plot_sparse_codes(folder, embedded[run][kept][:, order], scores, what=what, number=number)
-            title = "What is left of held-out signals by orthogonal matching pursuit"
-            evaluation.plot_pursuit(folder, {names[n]: p for n, p in pursuits.items()}, "pursuit", title)
-            evaluation.plot_sparse_losses(folder, records)
-        return summary
+        names = {"learned": "learned", "pca": "PCA"}
+        atoms_of = {names[name]: atoms for name, (atoms, _) in dictionaries.items()}
+        marked = {names[n]: m for n, m in marks.items()}
+        left = {names[n]: p for n, p in pursuits.items()}
+        run = int(np.argmax([held.sum() for held in self._is_held_out]))
+        kept = self._is_held_out[run] if self._held_out else slice(None)
+        shown = embedded[run][kept][:, order]
+        what = "image" if self._signals.kind == "patches" else "frame"
+        number = "code" if self._signals.kind == "frames" else f"mean absolute code of {self._signals.kind}"
+        title = "What is left of held-out signals by orthogonal matching pursuit"
+        losses = [{k: record[k] for k in ("step", "split", "loss") if k in record} for record in records]
+        pictures += [
+            Picture("atoms.png", lambda f: evaluation.plot_atoms(f, atoms_of, self._signals.shape, marked)),
+            Picture("codes.png", lambda f: evaluation.plot_sparse_codes(f, shown, scores, what=what, number=number)),
+            Picture("pursuit.png", lambda f: evaluation.plot_pursuit(f, left, "pursuit", title)),
+            *evaluation.loss_pictures(losses, "objective of a signal"),
+        ]
+        return Finished(summary, embedded, self._is_held_out, pictures)
 
-    def _world(self, folder: Path | None) -> dict[str, float]:
+    def _world(self) -> tuple[dict[str, float], list[Picture]]:
         """How sparse the frames are after thresholds and differences; of video also how few sinusoids they need."""
         if self._signals.kind == "patches":
             images = FrameStore(self._held_out or self._runs)
@@ -193,18 +197,22 @@ class SparseCodingJob:
             for place in {0, len(strengths) // 2, len(strengths) - 1}:
                 if np.isfinite(values[place]).mean() >= 0.5:  # of fewer it would be of others than before
                     summary[f"world/kurtosis/{name}/{strengths[place]:g}"] = float(np.nanmedian(values[place]))
-        if folder is not None:
-            evaluation.plot_kurtosis(folder, curves, what)
+        pictures = [Picture("kurtosis.png", lambda folder: evaluation.plot_kurtosis(folder, curves, what))]
         if self._signals.kind != "patches":
             series = series[:_SERIES]
             found = evaluation.series_pursuit(series)
             summary |= {f"sinusoids/{name}": value for name, value in _left_after(found).items()}
-            if folder is not None:
+            left, title = {"100 sinusoids": found}, "What is left of pixels' series, by sinusoids"
+
+            def plot_series(folder: Path) -> None:
                 drawn = evaluation.drawn_by_sinusoids(series, found.elbow)
-                title = "What is left of pixels' series, by sinusoids"
-                evaluation.plot_pursuit(folder, {"100 sinusoids": found}, "sinusoids_left", title)
                 evaluation.plot_series(folder, series, drawn, found.elbow)
-        return summary
+
+            pictures += [
+                Picture("sinusoids_left.png", lambda f: evaluation.plot_pursuit(f, left, "sinusoids_left", title)),
+                Picture("sinusoids.png", plot_series),
+            ]
+        return summary, pictures
 
     def _code(self, dictionary: np.ndarray, mean: np.ndarray | None = None) -> dict[str, float]:
         """Of principal components, whose sign is arbitrary, codes have both."""

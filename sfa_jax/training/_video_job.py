@@ -1,7 +1,6 @@
 """The job of recurrent video autoencoders."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +11,9 @@ from sfa_jax import evaluation
 from sfa_jax._errors import InputError
 from sfa_jax.autoencoders import VideoAutoencoder, as_float
 from sfa_jax.data import Batch, evenly_spaced
+from sfa_jax.evaluation import Picture
 from sfa_jax.training._chunks import check_frames, in_chunks
+from sfa_jax.training._finished import Finished
 from sfa_jax.training._inputs import Inputs
 from sfa_jax.training._measured_job import Measured, MeasuredJob, Readout, check_baselines
 from sfa_jax.training._options import check_video
@@ -104,24 +105,24 @@ class VideoAutoencoderJob(MeasuredJob):
         self,
         state: TrainState,
         measured: Measured,
-        workdir: Path,
         records: Sequence[Mapping[str, Any]],
         poll: Callable[[], None],
-    ) -> dict[str, float]:
-        """Writes `embeddings.npz` and the plots; returns the measures of the summary."""
-        summary = super().finish(state, measured, workdir, records, poll)
+    ) -> Finished:
+        """Measures the run, and what it draws and predicts; `poll` is called as in `MeasuredJob.finish`."""
+        found = super().finish(state, measured, records, poll)
+        summary = found.summary
         clips = self._held_out_clips()
         true, shape = clips / np.float32(255), self._frame_shape
         drawn, future = self._drawn(self._model(state), clips)
         pca = evaluation.pca_images(evenly_spaced(self._frames(self._train), _FIT_FRAMES), self._dim)
         flat = clips[:, : self._context].reshape(-1, *shape)
-        for prefix, pictures in (("", drawn.reshape(-1, *shape)), ("baseline/pca/", pca(flat))):
-            found = {
-                "psnr": float(evaluation.psnr(pictures, flat / 255).mean()),
-                "psnr_worst_tenth": float(np.quantile(evaluation.psnr(pictures, flat / 255), 0.1)),
-                "ssim": float(evaluation.ssim(pictures, flat / 255).mean()),
+        for prefix, images in (("", drawn.reshape(-1, *shape)), ("baseline/pca/", pca(flat))):
+            drawn_measures = {
+                "psnr": float(evaluation.psnr(images, flat / 255).mean()),
+                "psnr_worst_tenth": float(np.quantile(evaluation.psnr(images, flat / 255), 0.1)),
+                "ssim": float(evaluation.ssim(images, flat / 255).mean()),
             }
-            summary |= {f"drawn/{prefix}{name}": value for name, value in found.items()}
+            summary |= {f"drawn/{prefix}{name}": value for name, value in drawn_measures.items()}
         summary["drawn/code_size"] = float(self._dim)
         after = true[:, self._context :]
         guesses = {
@@ -133,16 +134,19 @@ class VideoAutoencoderJob(MeasuredJob):
         errors = {name: np.mean((x - after) ** 2, axis=(0, 2, 3, 4)) for name, x in guesses.items() if n_future}
         summary |= {
             f"future/{name}squared_error/{k + 1}": float(error)
-            for name, found in errors.items()
-            for k, error in enumerate(found)
+            for name, each in errors.items()
+            for k, error in enumerate(each)
         }
-        if self._config.evaluation.plots and n_future:
+        shown = true[:3], np.clip(np.concatenate([drawn[:3], future[:3]], axis=1), 0, 1)
+        pictures = [
+            Picture("clips.png", lambda folder: evaluation.plot_clips(folder, *shown, self._context)),
+            Picture("clips.gif", lambda folder: evaluation.plot_film(folder, *shown)),
+        ]
+        if n_future:
             labels = "codes that go on alone", "the last frame seen, again", "the mean training frame"
-            evaluation.plot_future(workdir / "plots", dict(zip(labels, errors.values(), strict=True)))
-        if self._config.evaluation.plots:
-            whole = np.concatenate([drawn, future], axis=1)
-            evaluation.plot_clips(workdir / "plots", true[:3], np.clip(whole[:3], 0, 1), self._context)
-        return summary
+            curves = dict(zip(labels, errors.values(), strict=True))
+            pictures.append(Picture("future.png", lambda folder: evaluation.plot_future(folder, curves)))
+        return found._replace(summary=summary, pictures=[*found.pictures, *pictures])
 
     def _drawn(self, model: "VideoModel", clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What is drawn of clips, and of what comes after their context."""

@@ -134,7 +134,9 @@ def test_plots(tmp_path, rng):
     truth = {name: rng.random(90) for name in ("x", "z", "cos_heading", "sin_heading")}
     records = [{"step": s, "split": "train", "loss": 1.0 / s, "slowness": 1.0, "frames_per_second": 9} for s in (1, 2)]
     code = rng.normal(size=(90, 3))
-    names = {path.name for path in evaluation.plot_run(tmp_path, [code], [truth], records)}
-    assert names == {"traces.png", "covariance.png", "losses.png", "maps.png"}
+    pictures = evaluation.code_pictures([code], [truth]) + evaluation.loss_pictures(records)
+    evaluation.draw_pictures(tmp_path, pictures)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {picture.name for picture in pictures} == {"traces.png", "covariance.png", "losses.png", "maps.png"}
     assert all((tmp_path / name).stat().st_size > 5000 for name in names)
-    assert {path.name for path in evaluation.plot_run(tmp_path / "b", [code[:, :0]], [{}], records)} == {"losses.png"}
+    assert evaluation.code_pictures([code[:, :0]], [{}]) == evaluation.loss_pictures([]) == []

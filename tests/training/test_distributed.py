@@ -192,6 +192,8 @@ def test_a_failure_of_one_ends_all(pair):
         ({"distributed": True, "process_id": 0}, "--distributed: expected alone, .* got --process_id too"),
         ({"coordinator": "a", "num_processes": 2, "process_id": 0}, "--coordinator: expected HOST:PORT .* got 'a'"),
         ({"coordinator": "a:x", "num_processes": 2, "process_id": 0}, "--coordinator: expected HOST:PORT .* got 'a:x'"),
+        *(({"coordinator": address, "num_processes": 2, "process_id": 1}, r"HOST:PORT .* got ")
+          for address in ("a:0", "a:65536", "a:-1", ":80", "http://a:80", "::1:80", "[::1]", " a:80", "a:\u0663")),
         ({"coordinator": "a:1", "num_processes": 0, "process_id": 0}, "--num_processes: expected at least 1, got 0"),
         ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "--process_id: expected .* 0 to 1, .* got 2"),
         ({"join_timeout": 0}, "--join_timeout: expected seconds, at least 1, got 0"),
@@ -200,6 +202,57 @@ def test_a_failure_of_one_ends_all(pair):
 def test_flags(flags, message):
     with pytest.raises(InputError, match=message):
         join(JobFlags(**flags))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What jax is asked to join, in its place."""
+    asked = []
+
+    def initialize(*args, **options):
+        asked.append(args)
+        raise RuntimeError("no jax in this test")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    return asked
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_a_taken_port(asked, address):
+    """Jax, which may crash there, is not asked; process 1 does not listen, and may be on this machine."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as taken:
+        try:
+            taken.bind((address, 0))
+        except OSError:
+            pytest.skip("this machine has no such address")
+        taken.listen()
+        job = JobFlags(f"localhost:{taken.getsockname()[1]}", 2, 0, False, 20)
+        with pytest.raises(InputError, match=r"port \d+ of this machine is taken by another program"):
+            join(job)
+        assert not asked
+        with pytest.raises(InputError, match="no jax in this test"):
+            join(job._replace(process_id=1))
+    with pytest.raises(InputError, match="no jax in this test"):
+        join(job)  # it is free again
+    assert [args[2] for args in asked] == [1, 0]
+
+
+def test_a_port_that_is_not_allowed(asked, monkeypatch):
+    def refuse(*args):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(InputError, match="this user may not listen at port 80; those from 1024 on"):
+        join(JobFlags("localhost:80", 2, 0))
+    assert not asked
+
+
+def test_a_host_that_nobody_knows(asked, caplog):
+    """It is asked for again for a while: the name of a machine that has just been started is known late."""
+    with pytest.raises(InputError, match=r"no address is known for 'no-such-host\.invalid' .*; give the name"):
+        join(JobFlags("no-such-host.invalid:8476", 2, 1, False, 1))
+    assert not asked
+    assert "trying for 0.5 s" in caplog.text
 
 
 def test_nobody_comes():
