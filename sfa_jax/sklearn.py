@@ -3,7 +3,6 @@
 A shell only: the maths is that of `sfa_jax.slowness`, in float64 whatever jax's default is.
 """
 
-import math
 from typing import Any, Self
 
 import jax
@@ -33,7 +32,8 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     Minimises Delta(y) = <(y_t - y_{t-lag})^2> under <y> = 0, <y^2> = 1 and no correlation with slower features. Rows
     are frames in order of time, so what reorders or skips rows takes the slowness away: split with `TimeSeriesSplit`.
-    Put `PolynomialFeatures` before it for non-linear features. Passes all of scikit-learn's `check_estimator`.
+    Put `PolynomialFeatures` before it for non-linear features. Passes all of scikit-learn's `check_estimator`. `score`
+    is minus the Delta of other rows, so that `GridSearchCV(SFA(), grid, cv=TimeSeriesSplit())` needs no `y`.
 
     Args:
       n_components: how many features, 1 to the number of input features; all of them if None.
@@ -44,7 +44,8 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     Attributes:
       components_: `[n_components, n_features]`, slowest first, signs fixed; rows beyond `rank_` are 0.
       mean_: `[n_features]`, taken off the input.
-      delta_values_: `[n_components]`, Delta of each output on the rows fitted, per `lag`; nan beyond `rank_`.
+      delta_values_: `[n_components]`, Delta of each output on the rows fitted, per `lag`; nan beyond `rank_`. One that
+        rounding hides (as a rule below 1e-14) is given as a bound.
       rank_: how many dimensions of the data are above the cut-off.
       n_features_in_, feature_names_in_: as everywhere in scikit-learn.
 
@@ -68,8 +69,8 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Args:
           X: `[n_samples, n_features]`, the frames in order of time.
           y: ignored.
-          run_id: `[n_samples]`, the run of each row, numbers or names; a new run starts wherever it changes, and no
-            pair crosses from one to the next. All rows are one run if None. For a list of runs:
+          run_id: `[n_samples]`, the run of each row, numbers or names, none missing; a new run starts wherever it
+            changes, and no pair crosses from one to the next. All rows are one run if None. For a list of runs:
             `fit(np.concatenate(runs), run_id=np.repeat(np.arange(len(runs)), [len(run) for run in runs]))`; in a
             pipeline, `fit(X, sfa__run_id=run_id)`.
 
@@ -78,14 +79,13 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         Raises:
           ValueError: no run is longer than the lag, values are not finite, every feature is constant, a shape is wrong,
-            or an option is out of its range.
+            a `run_id` is missing or names are mixed with numbers, or an option is out of its range.
           RuntimeError: this process was forked from one that has used jax.
           TypeError: `X` is sparse, or `n_components` or `lag` is not a whole number.
         """
         rows = self._rows(X, reset=True)
         self._check_options()
-        runs = _split(rows, run_id)
-        self._check_longest(runs)
+        runs = self._runs(rows, run_id)
         moments = self._moments_after(None, runs)
         model = self._solved(moments)
         check_varies(model.rank, "X")
@@ -138,11 +138,7 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
           ValueError: values are not finite, or `X` has another number of features.
           NotFittedError: nothing was fitted yet.
         """
-        check_is_fitted(
-            self,
-            msg="This %(name)s has no components yet: call 'fit', or 'partial_fit' with rows that vary and more of "
-            "them in a run than the lag",
-        )
+        self._check_fitted()
         rows = self._rows(X, reset=False)
         y = np.empty((len(rows), len(self.components_)), rows.dtype)
         for start in range(0, len(rows), _ROWS):  # by NumPy, which also works in a forked process
@@ -150,69 +146,88 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return y
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
-        """Draw rows from slow features: x = mean + y W C, with C the covariance of the rows fitted.
+        """Rows from their slow features, the best linear guess: x = mean + y W C.
 
-        Of all linear maps this one has the least squared error on the rows fitted. It is exact on them where all
-        features are kept (`n_components` at least `rank_`), and `transform` of what it gives is always `y`.
+        W are the components and C the covariance of the rows fitted, for which this has the least squared error.
+        `transform` gives the features again; the rows themselves come back, up to rounding, where all `rank_` features
+        are there. Behind `PolynomialFeatures` the rows are the expanded ones, which are no one's products.
 
         Args:
-          X: slow features `[n_samples, n_components]`, as `transform` gives them.
+          X: slow features, `[n_samples, n_components]`; what is beyond `rank_` is not looked at.
 
         Returns:
           `[n_samples, n_features]`, float32 for float32 input, else float64.
 
         Raises:
-          ValueError: values are not finite, or there is another number of features.
+          ValueError: values are not finite, or `X` has another number of features.
           NotFittedError: nothing was fitted yet.
         """
-        check_is_fitted(self)
-        y = check_array(X, dtype=[np.float64, np.float32])
+        self._check_fitted()
+        y = check_array(X, dtype=[np.float64, np.float32], input_name="X")
         if y.shape[1] != len(self.components_):
-            raise ValueError(
-                f"X: expected slow features of shape [n_samples, {len(self.components_)}], as transform gives them, "
-                f"got {y.shape}"
-            )
-        covariance = np.asarray(self._moments.scatter) / np.asarray(self._moments.n_frames)
-        return (self.mean_ + y @ (self.components_ @ covariance)).astype(y.dtype)
+            raise ValueError(f"X: expected {len(self.components_)} slow features a row, got {y.shape[1]}")
+        covariance = self._moments.scatter / self._moments.n_frames
+        return (y @ (self.components_ @ covariance) + self.mean_).astype(y.dtype, copy=False)
 
     def score(self, X: ArrayLike, y: Any = None, *, run_id: ArrayLike | None = None) -> float:
-        """Score rows by minus the mean Delta of their slow features, so that slower is better.
+        """Minus the Delta of the features on these rows, mean over features: the larger, the slower.
 
-        Delta is in units of the variance on these rows, per `lag`. The mean is over all features, of which each further
-        one is faster: compare estimators of one `n_components`.
+        The mean is over the first `rank_` features that vary on these rows, each relative to its variance there. Of
+        more features it is as a rule less: compare other options at one `n_components`.
 
         Args:
-          X: `[n_samples, n_features]`, rows in order of time, such as held-out ones.
+          X: `[n_samples, n_features]`, as a rule other rows than those fitted, in order of time.
           y: ignored.
-          run_id: as in `fit`.
+          run_id: as in `fit`. `GridSearchCV` hands it on, to `fit` as well, where metadata routing is enabled and
+            `set_fit_request(run_id=True)` and `set_score_request(run_id=True)` ask for it.
 
         Returns:
-          At most 0; white noise has -2.
+          A number of at most 0; white noise has -2.
 
         Raises:
-          ValueError: as `fit`; no slow feature varies on these rows.
+          ValueError: no run is longer than the lag, no feature varies, or as `transform` and `fit`.
           NotFittedError: nothing was fitted yet.
         """
-        code = self.transform(X).astype(np.float64)
-        runs = _split(code, run_id)
-        self._check_longest(runs)
-        change = np.concatenate([run[self.lag :] - run[: -self.lag] for run in runs])
-        variance = code.var(axis=0)
-        varies = variance > (np.finfo(np.float32).eps * np.abs(code).max(axis=0, initial=0)) ** 2
+        self._check_fitted()
+        rows = self._rows(X, reset=False)
+        runs = self._runs(rows.astype(np.float64), run_id)
+        components = self.components_[: self.rank_]
+        outputs = [(run - self.mean_) @ components.T for run in runs]
+        change = np.concatenate([run[self.lag :] - run[: -self.lag] for run in outputs])
+        values = np.concatenate(outputs)
+        variance = np.var(values - values[:1], axis=0)
+        varies = variance > 0
         if not varies.any():
-            raise ValueError("X: no slow feature varies on these rows, so that they have no score; give rows that vary")
+            raise ValueError("X: every slow feature is constant on these rows; give rows that vary")
         return -float(np.mean(np.mean(change[:, varies] ** 2, axis=0) / variance[varies]))
 
-    def _check_longest(self, runs: list[np.ndarray]) -> None:
+    def _check_fitted(self) -> None:
+        check_is_fitted(
+            self,
+            msg="This %(name)s has no components yet: call 'fit', or 'partial_fit' with rows that vary and more of "
+            "them in a run than the lag",
+        )
+
+    def _runs(self, rows: np.ndarray, run_id: ArrayLike | None) -> list[np.ndarray]:
+        """The runs of rows, if one of them has a pair."""
+        runs = _split(rows, run_id)
         longest = max(len(run) for run in runs)
         if longest <= self.lag:
             raise ValueError(
                 f"X: expected a run of more than lag = {self.lag} samples, the longest has {longest} "
                 f"sample{'s' * (longest > 1)}; give more rows or a smaller lag"
             )
+        return runs
 
     def _rows(self, X: ArrayLike, *, reset: bool) -> np.ndarray:
-        _check_one_array(X)
+        several = isinstance(X, (list, tuple)) and any(getattr(run, "ndim", 0) == 2 for run in X)
+        if several or getattr(X, "ndim", 0) == 3:
+            came = f"a list of {len(X)} arrays" if several else f"shape {X.shape}"  # type: ignore[arg-type, union-attr]
+            raise ValueError(
+                f"X: expected one array [n_samples, n_features], got {came}; put the rows of several runs below each "
+                "other and say which are whose: fit(np.concatenate(runs), run_id=np.repeat(np.arange(len(runs)), "
+                "[len(run) for run in runs]))"
+            )
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
 
     def _check_options(self) -> None:
@@ -272,46 +287,32 @@ class SFA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def _check_one_array(X: Any) -> None:
-    """Raises on several runs in place of one array, with the way to give them.
-
-    Raises:
-      ValueError: `X` is a list of arrays `[n_samples, n_features]`, or one array `[n_runs, n_samples, n_features]`.
-    """
-    several = isinstance(X, (list, tuple)) and any(np.ndim(run) >= 2 for run in X if hasattr(run, "shape"))
-    if several or (hasattr(X, "shape") and len(X.shape) == 3):
-        raise ValueError(
-            "X: expected one array [n_samples, n_features], got several (a list of arrays, or 3 axes); give them "
-            "below each other, fit(np.concatenate(runs), run_id=np.repeat(np.arange(len(runs)), [len(run) for run "
-            "in runs]))"
-        )
-
-
-def _is_missing(value: Any) -> bool:
-    return (
-        value is None
-        or (isinstance(value, float) and math.isnan(value))
-        or type(value).__name__ in ("NAType", "NaTType")
-    )
-
-
 def _split(X: np.ndarray, run_id: ArrayLike | None) -> list[np.ndarray]:
     """The stretches of rows with the same `run_id`."""
     if run_id is None:
         return [X]
-    run_id = np.asarray(run_id)
-    if run_id.shape != (len(X),):
-        raise ValueError(f"run_id: expected shape ({len(X)},), one entry a row of X, got {run_id.shape}")
-    if run_id.dtype.kind in "fc":
-        missing = np.isnan(run_id)
-    elif run_id.dtype.kind in "mM":
-        missing = np.isnat(run_id)
-    else:
-        missing = np.array([_is_missing(value) for value in run_id] if run_id.dtype == object else [False])
-    if missing.any():
-        row = int(np.argmax(missing))
+    masked = np.ma.is_masked(run_id)
+    # As objects: NumPy would make names of numbers that stand beside names.
+    ids = np.asarray(run_id, dtype=object if isinstance(run_id, (list, tuple)) else None)
+    if ids.shape != (len(X),):
+        raise ValueError(f"run_id: expected shape ({len(X)},), one entry a row of X, got {ids.shape}")
+    missing = np.flatnonzero([_is_missing(value) for value in ids] if ids.dtype == object else ids != ids)
+    if masked or len(missing):
+        found = repr(ids[missing[0]]) + f" at row {missing[0]}" if len(missing) else "masked ones"
         raise ValueError(
-            f"run_id: expected an id for each row, got {run_id[row]} at row {row}, of {missing.sum()} missing; take "
-            "such rows out of X, or give each stretch of them an id of its own"
+            f"run_id: expected a run for every row, got {found}; leave out the rows between runs, and give what was "
+            "before and after them runs of their own"
         )
-    return np.split(X, np.flatnonzero(run_id[1:] != run_id[:-1]) + 1)
+    kinds = {str if isinstance(value, (str, bytes)) else type(value) for value in ids} if ids.dtype == object else set()
+    if str in kinds and len(kinds) > 1:
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(f"run_id: expected numbers or names, got both ({names}); 1 and '1' may or may not be one run")
+    return np.split(X, np.flatnonzero(ids[1:] != ids[:-1]) + 1)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value is None, or equal to nothing as NaN and NaT are; of pandas' NA not even that can be said."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:
+        return True

@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
@@ -105,6 +106,90 @@ def test_runs_do_not_touch(walk, names):
     np.testing.assert_allclose(in_pipeline[-1].delta_values_, model.delta, rtol=1e-8)
 
 
+@pytest.mark.parametrize("missing", [float("nan"), None, np.datetime64("NaT"), "pandas.NA", "masked"])
+def test_every_row_has_a_run(walk, missing):
+    ids = np.repeat([0, 1], 30).astype("datetime64[ns]" if isinstance(missing, np.datetime64) else object)
+    if missing == "masked":
+        ids = np.ma.masked_array(np.repeat([0, 1], 30), np.arange(60) == 7)
+    elif missing == "pandas.NA":
+        ids[7:9] = pytest.importorskip("pandas").NA
+    else:
+        ids[7:9] = missing
+    given = [ids] if missing == "masked" else [ids, list(ids)]
+    if isinstance(missing, float):
+        given.append(ids.astype(float))
+    for run_id in given:
+        with pytest.raises(ValueError, match=r"run_id: expected a run for every row, got .* give what was before"):
+            SFA().fit(walk, run_id=run_id)
+
+
+def test_names_and_numbers_do_not_mix(walk):
+    with pytest.raises(ValueError, match=r"run_id: expected numbers or names, got both \(int, str\)"):
+        SFA().fit(walk, run_id=[1] * 30 + ["1"] * 30)
+    pandas = pytest.importorskip("pandas")
+    expected = SFA().fit(walk, run_id=np.repeat([0, 1], 30))
+    for values in (["a"] * 30 + ["b"] * 30, [1] * 30 + [2.5] * 30):
+        for run_id in (values, np.array(values), pandas.Series(values), pandas.Categorical(values)):
+            assert_equal_fits(SFA().fit(walk, run_id=run_id), expected)
+
+
+def test_lists_of_runs_are_told_of_run_id(walk):
+    for runs in ([walk[:20], walk[20:]], (walk[:30], walk[30:]), walk.reshape(2, 30, 3)):
+        for call in (SFA().fit, SFA().partial_fit, SFA().fit(walk).transform, SFA().fit(walk).score):
+            with pytest.raises(ValueError, match=r"X: expected one array .* run_id=np\.repeat\(np\.arange"):
+                call(runs)
+
+
+def test_inverse_transform(walk):
+    """Exact where all dimensions are kept, also of deficient rank; else the regression of the rows on the features."""
+    wide = np.concatenate([100 * walk, walk[:, :1] - walk[:, 1:2], np.full((60, 1), 3.0)], axis=1)
+    sfa = SFA().fit(wide)
+    np.testing.assert_allclose(sfa.inverse_transform(sfa.transform(wide)), wide, rtol=1e-6)
+    few = SFA(2).partial_fit(wide[:40]).partial_fit(wide[40:])
+    y = few.transform(wide)
+    found = few.inverse_transform(y)
+    np.testing.assert_allclose(few.transform(found), y, atol=1e-7)
+    design = np.concatenate([y, np.ones((60, 1))], axis=1)
+    np.testing.assert_allclose(found, design @ np.linalg.lstsq(design, wide, rcond=None)[0], rtol=1e-6)
+    assert few.inverse_transform(y.astype(np.float32)).dtype == np.float32
+    with pytest.raises(ValueError, match="X: expected 2 slow features a row, got 3"):
+        few.inverse_transform(walk)
+    with pytest.raises(NotFittedError):
+        SFA().inverse_transform(y)
+
+
+def test_score_is_minus_the_held_out_delta(walk):
+    sfa = SFA(2, lag=2).fit(walk[:40])
+    y = sfa.transform(walk[40:])
+    change = y[2:] - y[:-2]
+    assert sfa.score(walk[40:]) == pytest.approx(-np.mean((change**2).mean(axis=0) / y.var(axis=0)))
+    assert SFA().fit(walk).score(walk) == pytest.approx(-SFA().fit(walk).delta_values_.mean())
+    apart = np.concatenate([y[2:10] - y[:8], y[12:] - y[10:18]])
+    scored = sfa.score(walk[40:], run_id=[0] * 10 + [1] * 10)
+    assert scored == pytest.approx(-np.mean((apart**2).mean(axis=0) / y.var(axis=0)))
+    with pytest.raises(ValueError, match="X: every slow feature is constant on these rows"):
+        sfa.score(np.ones((5, 3)))
+    with pytest.raises(ValueError, match="X: expected a run of more than lag = 2 samples"):
+        sfa.score(walk[:2])
+
+
+def test_grid_search_without_a_target(walk):
+    """Of the estimator and of a pipeline; with runs where metadata routing hands them on."""
+    for estimator, name in ((SFA(), "n_components"), (make_pipeline(StandardScaler(), SFA()), "sfa__n_components")):
+        search = GridSearchCV(estimator, {name: [1, 2]}, cv=TimeSeriesSplit(3), error_score="raise").fit(walk)
+        assert search.best_params_ == {name: 1}
+        train, test = next(iter(TimeSeriesSplit(3).split(walk)))
+        split = search.cv_results_["split0_test_score"][0]
+        assert split == pytest.approx(clone(estimator).set_params(**{name: 1}).fit(walk[train]).score(walk[test]))
+    ids = np.arange(60) // 5
+    with config_context(enable_metadata_routing=True):
+        asked = SFA(1).set_fit_request(run_id=True).set_score_request(run_id=True)
+        search = GridSearchCV(asked, {"lag": [1, 2]}, cv=TimeSeriesSplit(3), error_score="raise")
+        search.fit(walk, run_id=ids)
+    fitted = SFA(1).fit(walk[train], run_id=ids[train])
+    assert search.cv_results_["split0_test_score"][0] == pytest.approx(fitted.score(walk[test], run_id=ids[test]))
+
+
 def test_types(walk):
     """float64 within whatever comes in; float32 goes out as it came; jax's default stays."""
     sfa = SFA(2).fit(walk.astype(np.float32))
@@ -144,60 +229,6 @@ def test_clone_and_grid_search(walk):
     search.fit(walk, walk[:, 0])
     assert set(search.best_params_) == set(grid)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-
-
-def test_grid_search_without_y(walk):
-    """The score is minus the held-out Delta: the estimator that fits the runs' lag to the data is chosen without y."""
-    search = GridSearchCV(SFA(1), {"rcond": [None, 0.5]}, cv=TimeSeriesSplit(2), error_score="raise").fit(walk)
-    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-    assert (search.cv_results_["mean_test_score"] < 0).all()
-    pipeline = make_pipeline(StandardScaler(), SFA(2)).fit(walk[:40])
-    y = pipeline.transform(walk[40:])
-    expected = -np.mean(np.mean(np.diff(y, axis=0) ** 2, axis=0) / y.var(axis=0))
-    assert pipeline.score(walk[40:]) == pytest.approx(expected)
-
-
-def test_score_of_runs(walk, rng):
-    sfa = SFA(2, lag=2).fit(walk)
-    ids = np.repeat([0, 1], [25, 35])
-    model = slowness.fit([walk[:25], walk[25:]], lag=2)
-    assert SFA(lag=2).fit(walk, run_id=ids).score(walk, run_id=ids) == pytest.approx(-np.mean(model.delta))
-    assert sfa.score(walk) == pytest.approx(-sfa.delta_values_.mean())
-    assert SFA().fit(walk).score(rng.normal(size=(4000, 3)) + walk.mean(axis=0)) == pytest.approx(-2, abs=0.1)
-    with pytest.raises(ValueError, match="no slow feature varies on these rows"):
-        sfa.score(np.repeat(walk[:1], 9, axis=0))
-    with pytest.raises(ValueError, match="expected a run of more than lag = 2 samples, the longest has 2"):
-        sfa.score(walk[:2])
-
-
-def test_inverse_transform(walk, rng):
-    np.testing.assert_allclose(SFA().fit(walk).inverse_transform(SFA().fit_transform(walk)), walk, atol=1e-9)
-    wide = walk @ rng.normal(size=(3, 5))  # of rank 3
-    sfa = SFA().fit(wide)
-    np.testing.assert_allclose(sfa.inverse_transform(sfa.transform(wide)), wide, atol=1e-7)
-    few = SFA(2).fit(walk)
-    y = few.transform(walk)
-    design = np.concatenate([y, np.ones((60, 1))], axis=1)
-    best = design @ np.linalg.lstsq(design, walk, rcond=None)[0]
-    np.testing.assert_allclose(few.inverse_transform(y), best, atol=1e-8)  # no linear map draws the rows better
-    np.testing.assert_allclose(few.transform(few.inverse_transform(y)), y, atol=1e-9)
-    assert few.inverse_transform(y.astype(np.float32)).dtype == np.float32
-    with pytest.raises(ValueError, match=r"expected slow features of shape \[n_samples, 2\], .* got \(60, 3\)"):
-        few.inverse_transform(walk)
-    with pytest.raises(NotFittedError):
-        SFA().inverse_transform(y)
-
-
-@pytest.mark.parametrize("ids", [[0.0, np.nan], ["a", None], np.array(["2020", "NaT"], "datetime64[D]")])
-def test_rows_without_a_run_are_refused(walk, ids):
-    with pytest.raises(ValueError, match=r"run_id: expected an id for each row, got \S+ at row 30, of 30 missing"):
-        SFA(2).fit(walk, run_id=np.repeat(np.array(ids, object if "a" in list(ids) else None), 30))
-
-
-@pytest.mark.parametrize("several", [lambda x: [x[:20], x[20:]], lambda x: x.reshape(2, 30, 3)])
-def test_several_runs_are_given_below_each_other(walk, several):
-    with pytest.raises(ValueError, match=r"run_id=np.repeat\(np.arange\(len\(runs\)\)"):
-        SFA(2).fit(several(walk))
 
 
 def test_data_frames(walk):

@@ -20,7 +20,7 @@ from sfa_jax.autoencoders._losses import (
     kl_to_standard_normal,
     l1_penalty,
 )
-from sfa_jax.nets import POOL_KINDS, conv2d, conv_transpose2d, pool2d, transposed_init
+from sfa_jax.nets import POOL_KINDS, conv2d, conv_transpose2d, pool2d, transposed_init, without_nan
 
 BODIES = ("dense", "convolutional")
 ACTIVATIONS = ("relu", "sigmoid")
@@ -145,8 +145,12 @@ class Autoencoder:
     def encode(
         self, variables: Variables, images: jax.Array, weight: jax.Array | None = None, *, train: bool = False
     ) -> tuple[jax.Array, Variables]:
-        """The codes `[n, code_size]` of images, Gaussian ones by their means; batch statistics there are none."""
-        del weight, train
+        """The codes `[n, code_size]` of images, Gaussian ones by their means; batch statistics there are none.
+
+        Images with `weight` `[n]` 0 may hold NaN, which is taken as 0.
+        """
+        del train
+        images = without_nan(images, weight)
         return jnp.asarray(self.posterior(variables["params"], images).mean), variables["batch_stats"]
 
     def sample(self, key: jax.Array, posterior: Posterior, *, train: bool = True) -> jax.Array:

@@ -1,4 +1,7 @@
-"""Losses of autoencoders, one value an image: the caller reduces."""
+"""Losses of autoencoders, one value an image: the caller reduces.
+
+Half precision is computed, and given back, in float32: sums over an image leave its range, or its digits.
+"""
 
 import math
 
@@ -200,8 +203,10 @@ def draw_gaussian(key: jax.Array, mean: ArrayLike, log_variance: ArrayLike) -> j
     >>> draw_gaussian(jax.random.key(0), jnp.ones((1, 2)), jnp.full((1, 2), -jnp.inf)).tolist()
     [[1.0, 1.0]]
     """
+    dtype = jnp.asarray(mean).dtype
     log_variance, mean = _alike("log_variance", log_variance, mean, "mean")
-    return mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape, mean.dtype)
+    z = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape, mean.dtype)
+    return z.astype(dtype)
 
 
 def check_scalar(name: str, x: ArrayLike) -> None:
@@ -233,7 +238,7 @@ def _floating(name: str, x: ArrayLike) -> jax.Array:
         raise TypeError(f"{name}: expected floating point, got {x.dtype}{hint}")
     if x.ndim < 2:
         raise ValueError(f"{name}: expected shape [n, ...], an image or a code a row, got {x.shape}")
-    return x
+    return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
 
 
 def _inner(x: jax.Array) -> tuple[int, ...]:

@@ -131,7 +131,7 @@ def principal_components(rows: np.ndarray, n_components: int) -> tuple[np.ndarra
     """The mean and the first principal components of rows; fewer where there are not so many.
 
     Args:
-      rows: `[n, n_features]`; integers are divided by 255.
+      rows: `[n, n_features]`, floating point or uint8, which is divided by 255.
       n_components: how many.
 
     Returns:

@@ -27,6 +27,8 @@ class Probe(NamedTuple):
 
     def __call__(self, codes: np.ndarray) -> np.ndarray:
         """The classes `[n]` of codes `[n, code_size]`."""
+        if np.ndim(codes) != 2 or np.shape(codes)[1] != len(self.mean):
+            raise ValueError(f"codes: expected [n, {len(self.mean)}], got {np.shape(codes)}")
         return self.classes[np.argmax((codes - self.mean) / self.scale @ self.weights + self.offset, axis=1)]
 
 

@@ -52,6 +52,7 @@ def forward_chunked(
     return merge(z), *pool_moments(*moments)
 
 
+@functools.partial(jax.checkpoint, static_argnums=0, prevent_cse=False)  # or the zeros below would be kept
 def tangents_chunked(stride: int, points: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array, jax.Array]:
     """As `_conv._tangents_plain`; patches are taken again, chunk by chunk, where this is transposed."""
     x, affine, kernel, weight, z, mean = points

@@ -25,6 +25,7 @@ def pool2d(x: ArrayLike, *, size: int = 2, kind: PoolKind = "max") -> jax.Array:
       `[n, height / size, width / size, channel]`.
 
     Raises:
+      TypeError: x is not floating point.
       ValueError: an unknown kind, another number of axes, or a size that does not divide height and width.
 
     References:
@@ -37,6 +38,8 @@ def pool2d(x: ArrayLike, *, size: int = 2, kind: PoolKind = "max") -> jax.Array:
     x = jnp.asarray(x)
     if kind not in POOL_KINDS:
         raise ValueError(f"kind: expected one of {POOL_KINDS}, got {kind!r}")
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"x: expected floating point, got {x.dtype}; divide uint8 by 255 first")
     if x.ndim != 4:
         raise ValueError(f"x: expected shape [n, height, width, channel], got {x.shape}")
     n, height, width, channel = x.shape
@@ -48,5 +51,6 @@ def pool2d(x: ArrayLike, *, size: int = 2, kind: PoolKind = "max") -> jax.Array:
         return functools.reduce(jnp.maximum, (squares[:, :, i, :, j] for i in range(size) for j in range(size)))
     if kind == "average":
         return jnp.mean(squares, axis=(2, 4))
-    total = jnp.sum(jnp.square(squares), axis=(2, 4))
-    return jnp.where(total == 0, 0, jnp.sqrt(jnp.where(total == 0, 1, total)))
+    wide = squares.astype(jnp.float32) if x.dtype.itemsize < 4 else squares  # squares leave the range of half precision
+    total = jnp.sum(jnp.square(wide), axis=(2, 4))
+    return jnp.where(total == 0, 0, jnp.sqrt(jnp.where(total == 0, 1, total))).astype(x.dtype)

@@ -5,9 +5,9 @@ between is taken again. A normalization over the batch allows no plain `jax.chec
 chunk depends on the moments of all frames. So every block has a pass over all chunks:
 
 - Pass l takes the moments of block l, when those of the blocks below are known.
-- Its tangents come from the parameters of block l and from the moments below it, and go up to the last block: what they
-  add to the moments of the blocks between, and to the last convolution, is summed over the passes. (The first block,
-  whose own pass ends at its moments, goes up with the second.) Transposed, pass l comes from the top down to block l.
+- Its tangents come from the parameters of block l and from the moments below it, and go up to what is read: what they
+  add to the moments of the blocks between, and at the end, is summed over the passes. (The first block, whose own pass
+  ends at its moments, goes up with the second.) Transposed, pass l comes from the top down to block l.
 
 So of no block but the last there is ever more than a chunk, nor is there of any gradient. Passes forward take
 L (L + 1) / 2 convolutions for L blocks, and about as many again backward: for three small ones, on CPU, 1.5 times the
@@ -16,7 +16,7 @@ time of keeping all.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,22 @@ from sfa_jax.nets._normalise import Affine, Moments, activate, moment_tangents, 
 
 # (y of the last block [n, height', width', c_out], params) -> [n, ...], every frame by itself.
 Read = Callable[[jax.Array, Any], jax.Array]
+
+
+class _How(NamedTuple):
+    """What is static."""
+
+    n_chunks: int
+    epsilon: float
+    read: Read
+
+
+class _Inputs(NamedTuple):
+    """Frames and weights, split into chunks, which are data and have no derivative; and the blocks."""
+
+    frames: jax.Array
+    weights: jax.Array | None
+    blocks: tuple[ConvBlock, ...]
 
 
 def rematerialised_stack(
@@ -74,21 +90,63 @@ def rematerialised_stack(
     check(x, blocks[0].kernel)
     n_chunks = fewest_chunks(x.shape[0], n_frames)
     frames, weights = split((x, weight), n_chunks)
-    z, found = _convolve(n_chunks, epsilon, frames, weights, tuple(ConvBlock(*block) for block in blocks))
-    moments = [(mean, var) for _, mean, var in found]
-    out = _read(read, z, fold(*blocks[-1][1:], *moments[-1], epsilon), read_params)
-    return merge(out), lax.stop_gradient(moments)
+    inputs = _Inputs(frames, weights, tuple(ConvBlock(*block) for block in blocks))
+    out, moments = _encode(_How(n_chunks, epsilon, read), inputs, read_params)
+    return merge(out), [(lax.stop_gradient(mean), lax.stop_gradient(var)) for _, mean, var in moments]
 
 
-# In a scan nothing can be merged with the first time, so that the check for it may be left out.
+# In a scan nothing can be merged with the first time, so that the check for it may be left out; zeros may be merged.
 _again = functools.partial(jax.checkpoint, prevent_cse=False)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _convolve(
-    n_chunks: int, epsilon: float, frames: jax.Array, weights: jax.Array | None, blocks: tuple[ConvBlock, ...]
-) -> tuple[jax.Array, list[Moments]]:
-    """The raw convolution of the last block, split into chunks as frames and weights are; (count, mean, var) of all."""
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _encode(how: _How, inputs: _Inputs, read_params: Any) -> tuple[jax.Array, list[Moments]]:
+    """What is read of each frame, split into chunks as the frames are, and (count, mean, var) of each block."""
+    z, moments = _convolve(how, inputs)
+    return _read_all(how, z, _fold_all(how, inputs, moments)[-1], read_params), moments
+
+
+@functools.partial(_encode.defjvp, symbolic_zeros=True)
+def _encode_jvp(how: _How, primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+    (inputs, read_params), (dinputs, dread) = primals, tangents
+    if moving(dinputs.frames) is not None:
+        raise InputError(
+            "x: expected frames in which no derivative is taken, as rematerialized convolutions have none; take it "
+            "with conv_norm_relu_stack (remat_frames=0)."
+        )
+    z, moments = _convolve(how, inputs)
+    affine = _fold_all(how, inputs, moments)[-1]
+
+    def read(z: jax.Array, affine: Affine, read_params: Any) -> jax.Array:
+        return how.read(activate(z, affine, z.dtype), read_params)
+
+    def end(z: jax.Array, dz: jax.Array, affine: Affine, read_params: Any) -> jax.Array:
+        return jax.jvp(lambda z: read(z, affine, read_params), (z,), (dz,))[1]
+
+    dout, dmoments, daffine = _push(
+        how, inputs, _instantiated(inputs.blocks, dinputs.blocks), z, moments, end, affine, read_params
+    )
+
+    @_again
+    def last(i: jax.Array, z: jax.Array, affine: Affine, read_params: Any, *tangents: Any) -> jax.Array:
+        return jax.jvp(functools.partial(read, take(z, i)), (affine, read_params), tangents)[1]
+
+    moved = daffine, _instantiated(read_params, dread)
+    more, _ = _fill(lambda i: (last(i, z, affine, read_params, *moved), None), how.n_chunks)
+    return (_read_all(how, z, affine, read_params), moments), (dout + more, dmoments)
+
+
+def _read_all(how: _How, z: jax.Array, affine: Affine, read_params: Any) -> jax.Array:
+    def of_chunk(i: jax.Array) -> tuple[jax.Array, None]:
+        return how.read(activate(take(z, i), affine, z.dtype), read_params), None
+
+    return _fill(of_chunk, how.n_chunks)[0]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _convolve(how: _How, inputs: _Inputs) -> tuple[jax.Array, list[Moments]]:
+    """The raw convolution of the last block, and all moments."""
+    frames, weights, blocks = inputs
     affines: list[Affine] = [None]
     moments: list[Moments] = []
 
@@ -102,92 +160,100 @@ def _convolve(
     for layer, (_, scale, bias) in enumerate(blocks):
         convolve = functools.partial(of_chunk, layer=layer)
         if layer < len(blocks) - 1:
-            parts = lax.map(lambda i, convolve=convolve: convolve(i)[1], jnp.arange(n_chunks))
+            parts = lax.map(lambda i, convolve=convolve: convolve(i)[1], jnp.arange(how.n_chunks))
         else:
-            z, parts = _fill(convolve, n_chunks)
+            z, parts = _fill(convolve, how.n_chunks)
         moments.append(pool_moments(*parts))
-        affines.append(fold(scale, bias, *moments[-1][1:], epsilon))
+        affines.append(fold(scale, bias, *moments[-1][1:], how.epsilon))
     return z, moments
 
 
 @functools.partial(_convolve.defjvp, symbolic_zeros=True)
-def _convolve_jvp(n_chunks: int, epsilon: float, primals: tuple, tangents: tuple) -> tuple:
-    frames, weights, blocks = primals
-    if moving(tangents[0]) is not None:
-        raise InputError(
-            "x: expected frames in which no derivative is taken, as rematerialized convolutions have none; take it "
-            "with conv_norm_relu_stack (remat_frames=0)."
-        )
-    dblocks: Any = jax.tree.map(lambda leaf, d: jnp.zeros_like(leaf) if moving(d) is None else d, blocks, tangents[2])
-    whole, moments = _convolve(n_chunks, epsilon, *primals)
-    affines: list[Affine] = [None]
-    for (_, scale, bias), (_, mean, var) in zip(blocks, moments, strict=True):
-        affines.append(fold(scale, bias, mean, var, epsilon))
-    last = len(blocks) - 1
+def _convolve_jvp(how: _How, primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+    """Only for derivatives of derivatives: the first ones go on to what is read, and keep no tangent of z."""
+    (inputs,), (dinputs,) = primals, tangents
+    z, moments = _convolve(how, inputs)
+    dz, dmoments, _ = _push(how, inputs, _instantiated(inputs.blocks, dinputs.blocks), z, moments, lambda z, dz: dz)
+    return (z, moments), (dz, dmoments)
+
+
+def _push(
+    how: _How,
+    inputs: _Inputs,
+    dblocks: Any,
+    z: jax.Array,
+    moments: list[Moments],
+    end: Callable[..., jax.Array],
+    *of_end: Any,
+) -> tuple[jax.Array, list[Moments], Affine]:
+    """The passes of tangents.
+
+    Args:
+      how, inputs: as in `_encode`.
+      dblocks: tangents of the blocks.
+      z, moments: what the blocks give.
+      end: `(z, dz, *of_end)` of a chunk of the last convolution to what is summed over the passes.
+      of_end: arrays that `end` depends on.
+
+    Returns:
+      The sum, split into chunks; tangents of the moments; and of the affine map that follows the last block.
+    """
+    blocks, last = inputs.blocks, len(inputs.blocks) - 1
+    affines = _fold_all(how, inputs, moments)
 
     def of_chunk(i: jax.Array, low: int, constants: Any, dkernels: Any, daffine: Affine) -> tuple[Any, list[Any]]:
-        """What `dkernels` up to block `low` and `daffine` before it move: the last convolution, moments from it on."""
-        frames, weights, whole, blocks, affines, moments = constants
+        """What `dkernels` up to block `low` and `daffine` before it move: the end, and moments from `low` on."""
+        (frames, weights, blocks), z, affines, moments, of_end = constants
         first, top = (low if low > 1 else 0), (last if low else 0)
         x, weight = _through(i, frames, weights, blocks[:first], affines), take(weights, i)
 
         def up(kernels: list[jax.Array], affine: Affine) -> list[jax.Array]:
-            z, found = x, []
+            y, found = x, []
             for k in range(first, top + 1):
                 kernel = kernels[k - first] if k <= low else blocks[k].kernel
-                z, _, _ = conv_moments(z, kernel, affine=affine if k == low else affines[k])
-                found.append(z)
+                y, _, _ = conv_moments(y, kernel, affine=affine if k == low else affines[k])
+                found.append(y)
             return found[low - first :]
 
         kernels = [block.kernel for block in blocks[first : low + 1]]
         zs, dzs = jax.jvp(up, (kernels, affines[low]), (dkernels, daffine))
-        zs = [*zs[:-1], take(whole, i)] if top == last else zs
+        zs = [*zs[:-1], take(z, i)] if top == last else zs
         means = [mean for _, mean, _ in moments[low : top + 1]]
         sums = [moment_tangents(dz, z, weight, mean) for dz, z, mean in zip(dzs, zs, means, strict=True)]
-        return dzs[-1] if top == last else None, sums
+        return end(zs[-1], dzs[-1], *of_end) if top == last else None, sums
 
     def chunk(low: int, dkernels: Any, daffine: Affine) -> Callable[[jax.Array], Any]:
-        constants = frames, weights, whole, blocks, affines, moments
+        constants = inputs, z, affines, moments, of_end
         return lambda i: _again(of_chunk, static_argnums=1)(i, low, constants, dkernels, daffine)
 
-    dwhole, daffine, dmoments = jnp.zeros_like(whole), None, []
+    daffine: Affine = None
+    total: Any = None
+    dmoments: list[Moments] = []
     sums: list[Any] = [jax.tree.map(jnp.zeros_like, (mean, var)) for _, mean, var in moments]
     for low, (block, dblock) in enumerate(zip(blocks, dblocks, strict=True)):
         move = chunk(low, [d.kernel for d in dblocks[low if low > 1 else 0 : low + 1]], daffine)
-        if low == 0 < last:
-            _, parts = lax.map(move, jnp.arange(n_chunks))
-        else:
-            moved, parts = _fill(move, n_chunks)
-            dwhole = dwhole + moved
+        moved, parts = _fill(move, how.n_chunks, sum_beside=True)
+        total = moved if total is None else total + moved
         for k, part in enumerate(parts):
-            sums[low + k] = jax.tree.map(lambda total, x: total + x.sum(0), sums[low + k], part)
+            sums[low + k] = jax.tree.map(jnp.add, sums[low + k], part)
         count, mean, var = moments[low]
         dmean, dvar = sums[low][0] / count, 2 * sums[low][1] / count
         dmoments.append((jnp.zeros_like(count), dmean, dvar))
-        refold = functools.partial(fold, epsilon=epsilon)
+        refold = functools.partial(fold, epsilon=how.epsilon)
         daffine = jax.jvp(refold, (*block[1:], mean, var), (*dblock[1:], dmean, dvar))[1]
-    return (whole, moments), (dwhole, dmoments)
+    return total, dmoments, daffine
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _read(read: Read, z: jax.Array, affine: Affine, read_params: Any) -> jax.Array:
-    """`read` of chunks of the last convolution, split as they are; by hand only so that no copy of z is kept."""
-    return _fill(lambda i: (read(activate(take(z, i), affine, z.dtype), read_params), None), z.shape[1])[0]
+def _fold_all(how: _How, inputs: _Inputs, moments: list[Moments]) -> list[Affine]:
+    """What is applied to the input of each block, and to the last convolution."""
+    affines: list[Affine] = [None]
+    for (_, scale, bias), (_, mean, var) in zip(inputs.blocks, moments, strict=True):
+        affines.append(fold(scale, bias, mean, var, how.epsilon))
+    return affines
 
 
-@_read.defjvp
-def _read_jvp(read: Read, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    @_again
-    def of_chunk(i: jax.Array, primals: tuple, dz: jax.Array, *tangents: Any) -> jax.Array:
-        def top(z: jax.Array, affine: Affine, read_params: Any) -> jax.Array:
-            return read(activate(z, affine, z.dtype), read_params)
-
-        return jax.jvp(top, (take(primals[0], i), *primals[1:]), (dz, *tangents))[1]
-
-    def chunk(i: jax.Array) -> tuple[jax.Array, None]:
-        return of_chunk(i, primals, take(tangents[0], i), *tangents[1:]), None
-
-    return _read(read, *primals), _fill(chunk, primals[0].shape[1])[0]
+def _instantiated(values: Any, tangents: Any) -> Any:
+    return jax.tree.map(lambda x, d: jnp.zeros_like(x) if moving(d) is None else d, values, tangents)
 
 
 def _through(
@@ -200,12 +266,23 @@ def _through(
     return z
 
 
-def _fill(of_chunk: Callable[[jax.Array], tuple[jax.Array, Any]], n_chunks: int) -> tuple[jax.Array, Any]:
-    """What `of_chunk` gives of each chunk, put where the chunk was split from; and beside it, stacked."""
-    chunk, _ = jax.eval_shape(of_chunk, jnp.zeros((), int))
+def _fill(of_chunk: Callable[[jax.Array], tuple[Any, Any]], n_chunks: int, *, sum_beside: bool = False) -> Any:
+    """What `of_chunk` gives of each chunk, put where the chunk was split from; and beside it, stacked or summed.
 
-    def step(whole: jax.Array, i: jax.Array) -> tuple[jax.Array, Any]:
-        x, beside = of_chunk(i)
-        return put(whole, x, i), beside
+    Either may be None.
+    """
+    chunk, beside = jax.eval_shape(of_chunk, jnp.zeros((), int))
 
-    return lax.scan(step, jnp.zeros((chunk.shape[0], n_chunks, *chunk.shape[1:]), chunk.dtype), jnp.arange(n_chunks))
+    def step(state: tuple[Any, Any], i: jax.Array) -> tuple[tuple[Any, Any], Any]:
+        (whole, total), (x, y) = state, of_chunk(i)
+        whole = jax.tree.map(lambda whole, x: put(whole, x, i), whole, x)
+        return (whole, jax.tree.map(jnp.add, total, y) if sum_beside else None), None if sum_beside else y
+
+    @_again  # or zeros as many as there are values would be kept for the gradient
+    def fill() -> tuple[Any, Any]:
+        whole = jax.tree.map(lambda x: jnp.zeros((x.shape[0], n_chunks, *x.shape[1:]), x.dtype), chunk)
+        total = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), beside) if sum_beside else None
+        (whole, total), stacked = lax.scan(step, (whole, total), jnp.arange(n_chunks))
+        return whole, total if sum_beside else stacked
+
+    return fill()

