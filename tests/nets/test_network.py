@@ -40,8 +40,7 @@ def spoiled(frames, weight):
     return jnp.where(where, frames, jnp.where(jnp.arange(frames.shape[-1]) > 0, jnp.nan, jnp.inf))
 
 
-@pytest.mark.parametrize("pool", ["mean", "spatial_softmax"])
-@pytest.mark.parametrize("remat_frames", [0, 2])
+@pytest.mark.parametrize(("pool", "remat_frames"), [("mean", 0), ("spatial_softmax", 2)])
 def test_frames_that_do_not_count_may_hold_anything(rng, pool, remat_frames):
     """Neither statistics, nor features, nor any gradient of the others see NaN under weight 0."""
     encoder = ConvEncoder(channels=(2, 3), pool=pool, remat_frames=remat_frames)

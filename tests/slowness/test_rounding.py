@@ -93,11 +93,10 @@ def test_delta_of_what_offsets_would_hide(rng):
     assert (slowness.delta(tiny) > 0).all()
 
 
-@pytest.mark.parametrize("offset", [0.0, 1e9])
-def test_numpy_arrays_are_measured_in_their_precision(rng, offset):
+def test_numpy_arrays_are_measured_in_their_precision(rng):
     y = np.cumsum(rng.normal(size=(500, 3)), axis=0)
     for measure in (slowness.delta, slowness.eta, slowness.effective_rank):
-        found = measure(y + offset)
+        found = measure(y + 1e9)
         assert found.dtype == jnp.float32
         np.testing.assert_allclose(found, measure(y), rtol=1e-4)
     assert jnp.ones(()).dtype == jnp.float32
@@ -125,25 +124,26 @@ def test_models_transform_in_their_precision(rng):
     assert slowness.vamp(x).singular_values.max() <= 1
 
 
-@pytest.mark.parametrize(
-    "measure",
-    [
-        slowness.delta,
-        slowness.eta,
-        slowness.effective_rank,
-        slowness.variance_loss,
-        slowness.correlation_loss,
-        slowness.log_variance_penalty,
-        lambda y: slowness.whitened_slowness_loss(y[1:], y[:-1]),
-        lambda y: slowness.vamp2_loss(y[1:], y[:-1]),
-    ],
-    ids=lambda measure: getattr(measure, "__name__", None),
-)
 @pytest.mark.parametrize("still", [slice(1, 2), slice(None)], ids=["one", "all"])
-def test_gradients_where_dimensions_are_constant(rng, measure, still):
+def test_gradients_where_dimensions_are_constant(rng, still):
+    measures = {
+        "delta": slowness.delta,
+        "eta": slowness.eta,
+        "effective_rank": slowness.effective_rank,
+        "variance_loss": slowness.variance_loss,
+        "correlation_loss": slowness.correlation_loss,
+        "log_variance_penalty": slowness.log_variance_penalty,
+        "whitened_slowness_loss": lambda y: slowness.whitened_slowness_loss(y[1:], y[:-1]),
+        "vamp2_loss": lambda y: slowness.vamp2_loss(y[1:], y[:-1]),
+    }
     y = jnp.asarray(rng.normal(size=(20, 3)), jnp.float32).at[:, still].set(0.1)
-    gradient = jax.jit(jax.grad(lambda y: jnp.nansum(measure(y))))(y)
-    assert np.isfinite(gradient).all()
+
+    @jax.jit
+    def gradients(y):
+        return {name: jax.grad(lambda y, f=f: jnp.nansum(f(y)))(y) for name, f in measures.items()}
+
+    for name, gradient in gradients(y).items():
+        assert np.isfinite(gradient).all(), name
 
 
 def test_gradient_of_delta(rng):

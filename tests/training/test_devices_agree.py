@@ -109,9 +109,12 @@ def test_an_uneven_batch_says_which_devices_are_used(one_device, tiny_config, tm
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", CASES, ids=lambda flags: ",".join(flag.rpartition(".")[2] for flag in flags))
 def test_every_objective_on_every_number_of_devices(train, flags, monkeypatch):
-    """The smoke config as users run it, with the whole compiler."""
+    """The smoke config as users run it, with the whole compiler, until training has amplified rounding."""
     monkeypatch.setenv("XLA_FLAGS", "")
     flags = (*flags, "--config.evaluation.plots=False", "--config.evaluation.baselines=()")
     expected, *others = (train(flags, *devices, tiny=False) for devices in DEVICES)
     for workdir in others:
-        assert_same(workdir, expected)
+        (losses, _, summary), (expected_losses, _, _) = run_of(workdir), run_of(expected)
+        np.testing.assert_allclose(losses[:5], expected_losses[:5], rtol=5e-5)
+        np.testing.assert_allclose(losses, expected_losses, rtol=0.05)
+        assert np.isfinite(list(summary.values())).all()
