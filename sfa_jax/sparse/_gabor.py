@@ -126,7 +126,7 @@ def fit_gabor(atoms: ArrayLike) -> Gabor:
       Pereyra, SIAM J. Num. Anal. 1973 (variable projection).
 
     >>> cell = Gabor(5.0, 6.0, 0.5, 0.2, 2.0, 2.5, 1.0, 1.0, 1.0)
-    >>> found = fit_gabor(draw_gabor(cell, 12)[None])
+    >>> found = jax.jit(fit_gabor)(draw_gabor(cell, 12)[None])
     >>> [round(value.item(), 3) for value in (found.angle[0], found.frequency[0], found.sigma_across[0], found.r2[0])]
     [0.5, 0.2, 2.5, 1.0]
     """

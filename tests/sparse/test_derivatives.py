@@ -87,13 +87,3 @@ def test_pursuit_holds_its_atoms(problem):
             return found.codes, found.path
 
         check_grads(jax.jit(pursue), (atoms, signals), 1, modes=["fwd", "rev"], eps=1e-6)
-
-
-@pytest.mark.parametrize("solve", [fista, ista])
-def test_one_signal_is_coded_without_an_axis_of_samples(problem, solve):
-    atoms, signals, alpha = (jnp.asarray(x, jnp.float32) for x in problem)
-    solve, pursue = jax.jit(solve), jax.jit(omp)
-    for one, many in zip(solve(atoms, signals[0], alpha), solve(atoms, signals, alpha), strict=True):
-        np.testing.assert_allclose(one, many[0], rtol=1e-3, atol=1e-4)
-    for one, many in zip(pursue(atoms, signals[0]), pursue(atoms, signals), strict=True):
-        np.testing.assert_allclose(one, many[0], rtol=1e-5, atol=1e-6)
