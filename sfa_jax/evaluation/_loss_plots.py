@@ -41,7 +41,7 @@ def draw_losses(plt: Any, records: Sequence[Mapping[str, Any]], loss_name: str) 
         values.append(draw(held_out, "loss", "held out", "o-", color=RED, linewidth=1.2, markersize=4))
     if len(terms) > 1:  # one alone is the loss itself
         for name, color in zip(terms, itertools.cycle((BLUE, ORANGE, GREEN, PURPLE, SKY)), strict=False):
-            label = f"training, of it {name.replace('_', ' ')} (weighted)"
+            label = f"training, {name.replace('_', ' ')} (weighted)"
             if any(record[name] for record in train):
                 values.append(draw(train, name, label, "--", color=color, linewidth=0.9))
             else:

@@ -57,7 +57,7 @@ def draw_traces(plt: Any, code: Sequence[np.ndarray], truth: Sequence[Mapping[st
     axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
     axes[-1, 0].set_xlabel("held-out frame" + (", sequences one after another" if len(code) > 1 else ""))
     drawn = f", every {_ordinal(every)} drawn" if every > 1 else ""
-    latents = "; true latents (red), each on its own scale" if names else ""
+    latents = "; true latents (orange), each on its own scale" if names else ""
     held_out = f"{count(total, 'held-out frame')} of {count(len(code), 'sequence')}{drawn}"
     axes[0, 0].set_title(
         f"{_some(shown, code[0].shape[1])}, {held_out},\nin standard deviations of training, all on one scale{latents}"

@@ -78,7 +78,7 @@ def test_losses_draw_terms_that_add_up():
     np.testing.assert_allclose(np.sum(terms, axis=0), lines["training"])
     np.testing.assert_array_equal(lines["held out"], 5)
     labels = [text.get_text() for text in axis.get_legend().get_texts()]
-    assert "training, of it off (weighted): 0 throughout" in labels
+    assert "training, off (weighted): 0 throughout" in labels
     assert axis.get_yscale() == "log"
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("training step", "loss, nats")
     records[0]["slow"] = -1.0  # as an unbiased penalty may be
