@@ -88,8 +88,12 @@ def parts_of(equation):
     return [part for part in found if isinstance(part, (Jaxpr, ClosedJaxpr))]
 
 
+def open_program(program):
+    return program.jaxpr if isinstance(program, ClosedJaxpr) else program
+
+
 def products(program):
-    for equation in (program.jaxpr if isinstance(program, ClosedJaxpr) else program).eqns:
+    for equation in open_program(program).eqns:
         if equation.primitive.name in ("dot_general", "conv_general_dilated"):
             yield equation
         for part in parts_of(equation):
@@ -118,13 +122,14 @@ def emulated(function, *, stated=True):
     """The function with TF32 products; with `stated=False` also of those that state another precision."""
 
     def run(program, args):
-        values = dict(zip(program.jaxpr.invars, args, strict=True))
-        values |= dict(zip(program.jaxpr.constvars, program.consts, strict=True))
-        for equation in program.jaxpr.eqns:
+        opened = open_program(program)
+        values = dict(zip(opened.invars, args, strict=True))
+        values |= dict(zip(opened.constvars, getattr(program, "consts", ()), strict=True))
+        for equation in opened.eqns:
             inputs = [x.val if isinstance(x, Literal) else values[x] for x in equation.invars]
             outputs = step(equation, inputs)
             values |= dict(zip(equation.outvars, outputs, strict=True))
-        return [x.val if isinstance(x, Literal) else values[x] for x in program.jaxpr.outvars]
+        return [x.val if isinstance(x, Literal) else values[x] for x in opened.outvars]
 
     def step(equation, inputs):
         name, params = equation.primitive.name, equation.params
@@ -140,7 +145,11 @@ def emulated(function, *, stated=True):
                 carry,
             )
         if name == "scan":
-            n_consts, n_carry = params["num_consts"], params["num_carry"]
+            inner = open_program(params["jaxpr"])  # whose x and y have one axis less than the scan's
+            n_xs = sum(np.ndim(x) > var.aval.ndim for x, var in zip(inputs, inner.invars, strict=True))
+            n_ys = sum(y.aval.ndim > var.aval.ndim for y, var in zip(equation.outvars, inner.outvars, strict=True))
+            n_carry = len(inner.outvars) - n_ys
+            n_consts = len(inputs) - n_carry - n_xs
             consts, carry, xs = inputs[:n_consts], inputs[n_consts : n_consts + n_carry], inputs[n_consts + n_carry :]
 
             def body(carry, x):

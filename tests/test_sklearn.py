@@ -106,7 +106,7 @@ def test_runs_do_not_touch(walk, names):
     np.testing.assert_allclose(in_pipeline[-1].delta_values_, model.delta, rtol=1e-8)
 
 
-@pytest.mark.parametrize("missing", [float("nan"), None, np.datetime64("NaT"), "pandas.NA", "masked"])
+@pytest.mark.parametrize("missing", [float("nan"), None, np.datetime64("NaT", "s"), "pandas.NA", "masked"])
 def test_every_row_has_a_run(walk, missing):
     ids = np.repeat([0, 1], 30).astype("datetime64[ns]" if isinstance(missing, np.datetime64) else object)
     if missing == "masked":
