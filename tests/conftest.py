@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of each worker: more would wait for one another
 # Tests spend their time in the compiler, not in what it makes. XLA's older emitters compile 2.5 times as fast; a flag
 # that a jaxlib does not know would end the process.
 os.environ["XLA_FLAGS"] = " ".join(
