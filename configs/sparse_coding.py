@@ -10,7 +10,7 @@ after Neuromatch Academy, NeuroAI, "Sparsity and sparse coding". README.md lists
     python train.py --config=configs/sparse_coding.py:smoke            seconds; shows that everything runs, nothing else
 
 Held out, 3 seeds: of 192 atoms of patches 88.0, 86.5, 88.0 % are localised and oriented (of the principal components
-none), objective 51.7 (PCA 67.6); film of digits 2.42 (2.90); pixels over time 2.23 (3.20). 64 s for the patches, 10 and
+none), objective 51.7 (PCA 67.6); film of digits 1.31 (1.37); pixels over time 2.23 (3.20). 64 s for the patches, 10 and
 15 s for the others, on 2 CPU cores (AMD EPYC). Photographs, digits and the video come with packages: pip install -e
 '.[images,digits,clips]'.
 """
