@@ -13,9 +13,9 @@ arXiv 1312.6114. README.md lists which function computes which equation.
 
 Held-out digits (1,000 of 5,000) of folds 1, 2 and 3 (fold 0 chose the settings): :dense squared error 0.0099 a pixel,
 PCA of as many numbers 0.0158, :sigmoid 0.0265; :denoising 19.7 dB from noise at 13.3 dB, :dense from the same 13.3 dB;
-:variational, 16 numbers, an evidence lower bound of -109.5 nats. Half a minute each on 2 CPU cores (AMD EPYC), :variational a minute
-and a half. README.md has the other rows. The digits need the extra `digits`, the photographs `images`: pip install -e
-'.[digits,images]'.
+:variational, 16 numbers, an evidence lower bound of -109.5 nats. Half a minute each on 2 CPU cores (AMD EPYC),
+:variational a minute and a half. README.md has the other rows. The digits need the extra `digits`, the photographs
+`images`: pip install -e '.[digits,images]'.
 """
 
 from ml_collections import ConfigDict

@@ -9,9 +9,9 @@ README.md lists which function computes which equation.
     python train.py --config=configs/csae.py:smoke              seconds; shows that everything runs, nothing else
 
 Held-out digits of folds 1, 2 and 3 (fold 0 chose the settings): 21.3 dB from 59 active numbers of 512 (as many
-principal components 20.9); holes of 10x10 pixels filled at 24.8 dB (mean digit 19.2), twice the size at 21.4 dB (bicubic
-20.0); ten labels a class, a linear probe: 79.9 % (pixels 71.8, PCA 72.9, the network untrained 81.9). One minute on 2 CPU
-cores (AMD EPYC).
+principal components 20.9); holes of 10x10 pixels filled at 24.8 dB (mean digit 19.2), twice the size at 21.4 dB
+(bicubic 20.0); ten labels a class, a linear probe: 79.9 % (pixels 71.8, PCA 72.9, the network untrained 81.9). One
+minute on 2 CPU cores (AMD EPYC).
 The digits need the extra `digits`: pip install -e '.[digits]'.
 """
 
