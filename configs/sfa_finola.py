@@ -11,8 +11,8 @@ One-way Wave Equations", arXiv 2310.12976. README.md lists which function comput
     python train.py --config=configs/sfa_finola.py:smoke     seconds; shows that everything runs, nothing else
 
 Held-out frames drawn from 32 slow features, in one room that chose no setting (`data.room.seed=11`): 18.1 dB (SSIM
-0.55), PCA of as many numbers 17.4 dB (0.51); R^2 of x, z, cos(heading), sin(heading) 0.980, 0.967, 0.968, 0.977. 8 minutes
-on 2 CPU cores (AMD EPYC).
+0.55), PCA of as many numbers 17.4 dB (0.51); R^2 of x, z, cos(heading), sin(heading) 0.980, 0.967, 0.968, 0.977. 8
+minutes on 2 CPU cores (AMD EPYC).
 """
 
 from ml_collections import ConfigDict
