@@ -52,7 +52,7 @@ def test_rematerialized_derivatives_are_those_of_the_stack(rng):
     """Of a tangent of all parameters, and of a Hessian-vector product."""
     with jax.enable_x64(True):
         x = jnp.asarray(rng.integers(0, 256, (6, 8, 8, 3)), jnp.uint8)
-        shapes = [((3, 3, a, b), (b,), (b,)) for a, b in ((3, 3), (3, 2))]
+        shapes = [((3, 3, a, b), (b,), (b,)) for a, b in ((3, 2), (2, 3), (3, 2))]
         blocks, moves = ([ConvBlock(*normal(rng, *shape)) for shape in shapes] for _ in range(2))
         weight, (kernel, move) = jnp.array([1.0, 1, 0, 1, 1, 1]), normal(rng, (2, 2), (2, 2))
 
